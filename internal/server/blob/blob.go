@@ -1,0 +1,70 @@
+// Package blob defines where jamesd keeps bytes: archives and manifests, named
+// by their sha256. The contract stands here; package blobtest checks it on every
+// implementation.
+//
+// Every method is safe for concurrent use, also from several processes on one
+// store where the implementation allows several. What Commit has acknowledged
+// survives a crash. Memory use does not depend on the size of a blob. A store
+// that cannot be reached answers with james.KindUnavailable.
+package blob
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Store is a set of blobs.
+type Store interface {
+	// Create starts a new blob. Nothing of it can be seen before its Commit, and
+	// what is left of it after a crash is removed by Sweep.
+	Create(ctx context.Context) (Writer, error)
+	// Open returns the blob of that digest for reading. It fails with
+	// james.KindNotFound. A blob that is deleted while it is read is either read
+	// to its end or fails; it never reads as something else.
+	Open(ctx context.Context, digest james.Digest) (Reader, error)
+	// Stat returns the blob's description, or fails with james.KindNotFound.
+	Stat(ctx context.Context, digest james.Digest) (Info, error)
+	// Delete removes the blob. Deleting one that is not there succeeds.
+	Delete(ctx context.Context, digest james.Digest) error
+	// List iterates over all blobs in no particular order. It ends after the
+	// first error. A blob that is created or deleted meanwhile may be missed.
+	List(ctx context.Context) iter.Seq2[Info, error]
+	// Sweep removes what unfinished writers of before that time left behind.
+	Sweep(ctx context.Context, before time.Time) error
+	// Ping fails with james.KindUnavailable when the store does not answer.
+	Ping(ctx context.Context) error
+	// Close releases everything.
+	Close() error
+}
+
+// Writer takes a new blob's bytes in order.
+type Writer interface {
+	io.Writer
+	// Commit makes what was written durable and visible and returns its
+	// description. It fails with james.KindCorrupt, and keeps nothing, when want
+	// is not zero and not the digest of what was written. Committing a blob that
+	// exists already succeeds, keeps one copy, and renews its Modified time.
+	Commit(ctx context.Context, want james.Digest) (Info, error)
+	// Abort drops what was written. After a Commit it does nothing, so it can be
+	// deferred.
+	Abort() error
+}
+
+// Reader reads a blob from any place.
+type Reader interface {
+	io.ReadSeekCloser
+	Size() int64
+}
+
+// Info describes a blob.
+type Info struct {
+	Digest james.Digest
+	Size   int64 // bytes
+	// Modified is the time of the last Commit; collecting unused blobs spares
+	// new ones by it.
+	Modified time.Time
+}

@@ -1,0 +1,111 @@
+// Package store defines where jamesd keeps its metadata: packets, devices,
+// desired states and events. The contract stands here; package storetest checks
+// it on every implementation.
+//
+// Every method is safe for concurrent use. A method that returns without an
+// error has made its effect durable: it survives a crash of the process and of
+// the machine, as far as the database was told to. A method that returns an
+// error has had no effect, except that one of james.KindInterrupted or
+// james.KindUnavailable may still take effect. A store that cannot be reached
+// answers with james.KindUnavailable.
+//
+// Implementations use nothing that needs transactions or change streams, so
+// that a single mongod, a replica set, a sharded cluster and FerretDB all serve.
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Store is the metadata of one fleet.
+type Store interface {
+	// Packets is keyed by PacketKey, which makes name and tags unique.
+	Packets() Table[james.Packet]
+	// Devices is keyed by the device's id.
+	Devices() Table[james.Device]
+	// Desired is keyed by the device's id.
+	Desired() Table[james.Desired]
+
+	// Changes returns what has changed in the tables since the cursor, in no
+	// particular order, and the cursor to go on from. The zero Cursor stands for
+	// the beginning: Changes then returns every row there is. A row that changed
+	// several times may be returned once, with its last content; a row may be
+	// returned again although it did not change; no change is ever left out,
+	// also where writers of several processes become visible out of order.
+	Changes(ctx context.Context, since Cursor) ([]Change, Cursor, error)
+
+	// Touch records when devices were last seen. It makes no Change. An id
+	// without a device is kept all the same.
+	Touch(ctx context.Context, seen map[string]time.Time) error
+	// Seen returns what Touch recorded, of every jamesd on this store. It
+	// returns the latest time of each device.
+	Seen(ctx context.Context) (map[string]time.Time, error)
+	// Forget removes what Touch recorded of a device.
+	Forget(ctx context.Context, device string) error
+
+	// AppendEvent stores e with a Seq greater than that of every event whose
+	// AppendEvent had returned before, and returns it. Stores keep at least the
+	// newest MinEvents events and may drop older ones.
+	AppendEvent(ctx context.Context, e james.Event) (james.Event, error)
+	// ListEvents returns the oldest limit events with a Seq greater than after,
+	// in order.
+	ListEvents(ctx context.Context, after uint64, limit int) ([]james.Event, error)
+
+	// Ping fails with james.KindUnavailable when the store does not answer.
+	Ping(ctx context.Context) error
+	// Close waits for running calls and releases everything.
+	Close() error
+}
+
+// MinEvents is the number of events that a store keeps at least.
+const MinEvents = 10_000
+
+// Table is a set of rows that are read and changed one at a time. All rows are
+// read with Changes.
+type Table[T any] interface {
+	// Get returns the row of key, or fails with james.KindNotFound.
+	Get(ctx context.Context, key string) (T, error)
+	// Update replaces the row of key by what change makes of it, as a
+	// compare-and-set: change gets the row as it is, or nil where there is none,
+	// and returns the new row, or nil to delete it. It must have no effect of its
+	// own, as it is called again when somebody else was faster. An error of
+	// change ends Update with that error and without an effect; returning the
+	// old pointer does so without an error and without a Change.
+	//
+	// Update returns the row as it is afterwards, nil where it was deleted, and
+	// the sequence number of its last change, as in Change.
+	Update(ctx context.Context, key string, change func(old *T) (*T, error)) (row *T, seq uint64, err error)
+}
+
+// Cursor is a position in the sequence of changes. Its content is the
+// implementation's; it is valid within one process.
+type Cursor struct{ Position any }
+
+// Change is one changed row: exactly one of the pointers is set, or none where
+// the row was deleted.
+type Change struct {
+	Table TableName
+	Key   string
+	// Seq grows with every change of this row, also over its deletion, so that of
+	// two contents of a row the newer can be told.
+	Seq     uint64
+	Packet  *james.Packet
+	Device  *james.Device
+	Desired *james.Desired
+}
+
+// TableName names a table in a Change.
+type TableName string
+
+// The tables.
+const (
+	TablePackets TableName = "packets"
+	TableDevices TableName = "devices"
+	TableDesired TableName = "desired"
+)
+
+// PacketKey returns the key of the packet of that name and those tags.
+func PacketKey(name string, tags james.TagSet) string { return name + " " + tags.String() }

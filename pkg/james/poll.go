@@ -1,0 +1,96 @@
+package james
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// DeviceReport is what a device says of itself in a poll.
+type DeviceReport struct {
+	SystemTags TagSet `json:"systemtags"`
+	Apps       []App  `json:"apps"`
+	Revision   uint64 `json:"revision"` // of the desired state last applied
+	Agent      string `json:"agent,omitempty"`
+}
+
+// Digest identifies the report's content.
+func (r *DeviceReport) Digest() Digest {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings, numbers and digests only
+	}
+	return DigestOf(raw)
+}
+
+// PollRequest is the body of POST /v1/poll.
+type PollRequest struct {
+	// Same is the digest of the report that the device sent last; Report is nil
+	// then. A server that does not know Same answers with Resend.
+	Same   Digest        `json:"same,omitzero"`
+	Report *DeviceReport `json:"report,omitempty"`
+	// Known is the ID of a plan that the device has and does not want again now,
+	// as it tried it and failed, or cannot do anything about it.
+	Known Digest `json:"known,omitzero"`
+	// Wait is how long the server may hold the request, in whole seconds; 0 asks
+	// for an answer at once.
+	Wait int `json:"wait,omitzero"`
+}
+
+// MaxWait is the longest time that a poll is held.
+const MaxWait = 5 * time.Minute
+
+// PollResponse is the answer to a poll. One without a plan and without Resend is
+// sent as 204 No Content: the device has nothing to do.
+type PollResponse struct {
+	// Interval is the time until the next poll, in whole seconds, chosen by the
+	// server and already spread; it travels as the header HeaderPollInterval.
+	Interval int `json:"-"`
+	// Revision is that of the desired state that the device is in, when there is
+	// nothing to do; it travels as the header HeaderRevision.
+	Revision uint64 `json:"-"`
+	// Resend asks the device to poll again at once with its whole report.
+	Resend bool  `json:"resend,omitzero"`
+	Plan   *Plan `json:"plan,omitempty"`
+}
+
+// Headers of the answer to a poll.
+const (
+	HeaderPollInterval = "Poll-Interval" // seconds
+	HeaderRevision     = "Revision"
+)
+
+// Result says how a transaction ended.
+type Result string
+
+// The results.
+const (
+	Committed  Result = "committed"   // the device has the new state
+	RolledBack Result = "rolled-back" // a step failed, everything is as it was before
+	Refused    Result = "refused"     // nothing was changed: it could not be fetched or must not be installed
+	Broken     Result = "broken"      // a step failed, and so did undoing it; somebody must look
+)
+
+// MaxOutput bounds the script output that a Report carries, in bytes.
+const MaxOutput = 16 << 10
+
+// Report tells the server how a plan went.
+type Report struct {
+	Plan     Digest `json:"plan"`
+	Revision uint64 `json:"revision"`
+	Result   Result `json:"result"`
+	// Error and Kind say what failed; App and Script say where, if it was there.
+	Error  string     `json:"error,omitempty"`
+	Kind   Kind       `json:"kind,omitempty"`
+	App    string     `json:"app,omitempty"`
+	Script ScriptName `json:"script,omitempty"`
+	// Output is the end of what the failed script printed.
+	Output  string    `json:"output,omitempty"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	// Recovered says that the agent died in the transaction and ended it at its
+	// next start.
+	Recovered bool `json:"recovered,omitzero"`
+	// Attempts counts the tries of this plan; RetryAt is the time of the next.
+	Attempts int       `json:"attempts,omitzero"`
+	RetryAt  time.Time `json:"retry_at,omitzero"`
+}

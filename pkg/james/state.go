@@ -1,0 +1,116 @@
+package james
+
+import (
+	"slices"
+	"time"
+)
+
+// State is the founding document's description of a device: what get-state
+// prints and set-desired-state reads. The tags of its apps leave out the system
+// tags.
+type State struct {
+	ID         string `json:"id" yaml:"id"`
+	SystemTags TagSet `json:"systemtags" yaml:"systemtags"`
+	Apps       []App  `json:"apps" yaml:"apps"`
+}
+
+// Validate returns an error of KindInvalid for a malformed device id or app
+// name, more than MaxApps apps, or two apps of one name: a device has at most
+// one packet of a name.
+func (s *State) Validate() error {
+	if err := CheckDeviceID(s.ID); err != nil {
+		return err
+	}
+	return CheckApps(s.Apps)
+}
+
+// CheckApps returns what Validate returns for a list of apps.
+func CheckApps(apps []App) error {
+	if len(apps) > MaxApps {
+		return Errorf(KindInvalid, "apps", "there are %d, the limit is %d", len(apps), MaxApps)
+	}
+	seen := make(map[string]bool, len(apps))
+	for _, a := range apps {
+		if err := CheckName(a.Name); err != nil {
+			return err
+		}
+		if seen[a.Name] {
+			return Errorf(KindInvalid, "app "+a.Name, "is listed twice; a device has one packet of a name")
+		}
+		seen[a.Name] = true
+	}
+	return nil
+}
+
+// Desired is the desired state of one device.
+type Desired struct {
+	Device string `json:"device"`
+	// Revision grows with each change of this device's desired state, by 1.
+	Revision uint64    `json:"revision"`
+	Apps     []App     `json:"apps"`
+	SetAt    time.Time `json:"set_at"`
+	SetBy    string    `json:"set_by,omitempty"` // common name of the admin
+	// Unset marks a desired state that was deleted: the device is left alone as
+	// if it never had one, but the revision goes on growing.
+	Unset bool `json:"unset,omitzero"`
+	// History holds the states before this one, newest first, at most
+	// MaxHistory of them, each without a history of its own.
+	History []Desired `json:"history,omitempty"`
+}
+
+// MaxHistory is the number of former desired states that are kept of a device.
+const MaxHistory = 20
+
+// Next returns the desired state that follows d, which may be nil, with apps as
+// its content and d in its history.
+func (d *Desired) Next(device string, apps []App, by string, at time.Time) *Desired {
+	next := &Desired{Device: device, Revision: 1, Apps: apps, SetAt: at, SetBy: by}
+	if d == nil {
+		return next
+	}
+	former := *d
+	former.History = nil
+	next.Revision = d.Revision + 1
+	next.History = slices.Concat([]Desired{former}, d.History)
+	next.History = next.History[:min(len(next.History), MaxHistory)]
+	return next
+}
+
+// Device is what a device last reported of itself.
+type Device struct {
+	ID         string `json:"id"`
+	SystemTags TagSet `json:"systemtags"`
+	// Apps are the installed packets, with all their tags.
+	Apps []App `json:"apps"`
+	// Revision is that of the desired state it last applied, 0 for none.
+	Revision  uint64    `json:"revision"`
+	Agent     string    `json:"agent,omitempty"` // version of its jamesc
+	FirstSeen time.Time `json:"first_seen"`
+	// Report is the result of its last transaction, if it had one.
+	Report *Report `json:"report,omitempty"`
+}
+
+// State returns the device's reported state: its apps' tags without the system
+// tags.
+func (d *Device) State() State {
+	s := State{ID: d.ID, SystemTags: d.SystemTags, Apps: make([]App, len(d.Apps))}
+	for i, a := range d.Apps {
+		s.Apps[i] = App{Name: a.Name, Tags: a.Tags.Minus(d.SystemTags), Digest: a.Digest}
+	}
+	return s
+}
+
+// DeviceStatus is a device as an operator sees it.
+type DeviceStatus struct {
+	Device
+	LastSeen time.Time `json:"last_seen,omitzero"`
+	// Desired is the revision of the desired state, 0 where there is none.
+	Desired uint64 `json:"desired"`
+	// InSync says that the device has what its desired state resolves to. A
+	// device without a desired state is in sync.
+	InSync bool `json:"in_sync"`
+	// Reason says in a sentence why it is not.
+	Reason string `json:"reason,omitempty"`
+	// Problems are the apps that cannot be resolved.
+	Problems []Problem `json:"problems,omitempty"`
+}
