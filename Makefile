@@ -1,0 +1,75 @@
+# What to build and check jamesd with. `make help` lists the targets.
+# On a fresh machine Go, git and make are enough.
+
+SHELL   := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/trusch/jamesd/internal/version.commit=$(COMMIT)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+PROGRAMS := jamesd jamesc jamesd-ctl
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# GOARCH, a comma, and for arm and mips the variant.
+DIST := amd64 arm64 arm,7 arm,6 arm,5 386 riscv64 mips,softfloat mipsle,softfloat
+
+.PHONY: help build demo test race lint e2e bench fuzz cover dist install clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## the three programs, static, into bin/
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ ./cmd/...
+
+demo: build ## the main job in a scratch directory (KEEP=1 leaves it running)
+	@scripts/demo.sh
+
+test: ## all tests with the race detector, on every store
+	go test -race ./...
+
+race: test ## the same as test
+
+e2e: ## the end-to-end scripts on the real programs only
+	go test -race ./internal/e2e
+
+lint: ## gofmt, go vet, staticcheck, the directions of imports
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	 if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+	go vet ./...
+	go vet -C internal/e2e/mongod ./...
+	go tool staticcheck ./...
+	go test -run TestDirection ./internal/e2e
+
+bench: ## the budgets, each as a ratio within one run
+	go test -run '^$$' -bench . -benchtime 2s ./...
+
+fuzz: ## every fuzz target for FUZZTIME (default 30s)
+	@go list ./... | while read -r p; do \
+	  for f in $$(go test -list '^Fuzz' "$$p" | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} "$$p"; \
+	  done; done
+
+cover: ## coverage of the tests, as a page in cover.html
+	go test -coverpkg ./... -coverprofile cover.out ./...
+	go tool cover -html cover.out -o cover.html
+	@go tool cover -func cover.out | tail -n 1
+
+dist: ## all programs for all boards, into dist/
+	@rm -rf dist; mkdir -p dist
+	@for target in $(DIST); do \
+	  arch=$${target%%,*}; variant=$${target#*,}; name=$$arch; \
+	  [ "$$variant" = "$$target" ] && variant=""; \
+	  case $$arch in arm) name=armv$$variant;; esac; \
+	  out=dist/linux-$$name; mkdir -p $$out; \
+	  GOOS=linux GOARCH=$$arch GOARM=$$([ $$arch = arm ] && echo $$variant || true) GOMIPS=softfloat \
+	    $(GOBUILD) -o $$out/ ./cmd/...; \
+	  (cd $$out && sha256sum *) > $$out.sha256; \
+	  echo "$$out: $$(cd $$out && stat -c '%n %s' * | tr '\n' ' ')"; \
+	done
+
+install: build ## the programs and the systemd units, under PREFIX (/usr/local) and DESTDIR
+	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh --from bin server agent
+
+clean: ## what the other targets have built
+	rm -rf bin dist cover.out cover.html
