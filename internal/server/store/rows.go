@@ -1,0 +1,160 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Rows is what an implementation has below its tables: rows as JSON, all tables
+// alike. NewTable makes a Table of it.
+type Rows interface {
+	// GetRow returns the row, or nil where there is none.
+	GetRow(ctx context.Context, table TableName, key string) ([]byte, error)
+	// UpdateRow replaces the row by what change makes of it, as Update does.
+	// change gets nil where there is no row and returns nil to delete it, or
+	// ErrUnchanged to leave it. UpdateRow returns the sequence number of the
+	// row's last change.
+	UpdateRow(ctx context.Context, table TableName, key string, change func(old []byte) ([]byte, error)) (uint64, error)
+}
+
+// ErrUnchanged is what a change that is given to UpdateRow returns when the row
+// is to stay as it is. UpdateRow does not pass it on.
+var ErrUnchanged = errors.New("row unchanged")
+
+// NewTable returns the table of that name on rows. T must be the table's type.
+func NewTable[T any](rows Rows, name TableName) Table[T] { return table[T]{rows, name} }
+
+type table[T any] struct {
+	rows Rows
+	name TableName
+}
+
+func (t table[T]) Get(ctx context.Context, key string) (T, error) {
+	var zero T
+	raw, err := t.rows.GetRow(ctx, t.name, key)
+	if err != nil {
+		return zero, err
+	}
+	row, err := decode[T](t.name, key, raw)
+	if err != nil {
+		return zero, err
+	}
+	if row == nil {
+		return zero, james.Errorf(james.KindNotFound, subject(t.name, key), "does not exist")
+	}
+	return *row, nil
+}
+
+func (t table[T]) Update(ctx context.Context, key string, change func(old *T) (*T, error)) (*T, uint64, error) {
+	if key == "" {
+		return nil, 0, james.Errorf(james.KindInvalid, subject(t.name, key), "has an empty key")
+	}
+	var row *T
+	seq, err := t.rows.UpdateRow(ctx, t.name, key, func(raw []byte) (next []byte, err error) {
+		row, next, err = t.apply(key, raw, change)
+		return next, err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return row, seq, nil
+}
+
+// apply calls change on the encoded row and returns the row as it is then, and
+// its encoding unless the error is ErrUnchanged.
+func (t table[T]) apply(key string, raw []byte, change func(old *T) (*T, error)) (*T, []byte, error) {
+	old, err := decode[T](t.name, key, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	before, err := encode(t.name, key, old) // not raw, which the store may have re-formatted
+	if err != nil {
+		return nil, nil, err
+	}
+	changed, err := change(old)
+	if err != nil {
+		return nil, nil, err
+	}
+	after := before
+	if changed != old {
+		if after, err = encode(t.name, key, changed); err != nil {
+			return nil, nil, err
+		}
+	}
+	row, err := decode[T](t.name, key, after) // a copy, and what Get would return
+	if err == nil && bytes.Equal(before, after) {
+		err = ErrUnchanged
+	}
+	return row, after, err
+}
+
+func encode[T any](name TableName, key string, row *T) ([]byte, error) {
+	if row == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(row)
+	if err != nil {
+		return nil, james.Errorf(james.KindInternal, subject(name, key), "encoding: %w", err)
+	}
+	if len(raw) > MaxRow {
+		return nil, james.Errorf(james.KindInvalid, subject(name, key), "takes %d bytes in the store, the limit is %d", len(raw), MaxRow)
+	}
+	return raw, nil
+}
+
+func decode[T any](name TableName, key string, raw []byte) (*T, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	row := new(T)
+	if err := json.Unmarshal(raw, row); err != nil {
+		return nil, james.Errorf(james.KindCorrupt, subject(name, key), "decoding what the store has: %w", err)
+	}
+	return row, nil
+}
+
+// NewChange returns the change of a row to the given JSON, or to nothing where
+// raw is nil. It fails with james.KindCorrupt where raw is not that table's.
+func NewChange(name TableName, key string, seq uint64, raw []byte) (Change, error) {
+	c := Change{Table: name, Key: key, Seq: seq}
+	var err error
+	switch name {
+	case TablePackets:
+		c.Packet, err = decode[james.Packet](name, key, raw)
+	case TableDevices:
+		c.Device, err = decode[james.Device](name, key, raw)
+	case TableDesired:
+		c.Desired, err = decode[james.Desired](name, key, raw)
+	default:
+		err = james.Errorf(james.KindCorrupt, subject(name, key), "is of a table that this jamesd does not know")
+	}
+	return c, err
+}
+
+// subject names a row in an error.
+func subject(name TableName, key string) string {
+	switch name {
+	case TablePackets:
+		return "packet " + key
+	case TableDevices:
+		return "device " + key
+	case TableDesired:
+		return "desired state of " + key
+	}
+	return string(name) + " " + key
+}
+
+// Alive returns an error of james.KindInterrupted when ctx is done.
+func Alive(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return james.Errorf(james.KindInterrupted, "store", "%w", context.Cause(ctx))
+}
+
+// Closed returns the error of every method of a closed store.
+func Closed() error { return james.Errorf(james.KindUnavailable, "store", "is closed") }
