@@ -4,8 +4,10 @@
 //
 // Every method is safe for concurrent use, also from several processes on one
 // store where the implementation allows several. What Commit has acknowledged
-// survives a crash. Memory use does not depend on the size of a blob. A store
-// that cannot be reached answers with james.KindUnavailable.
+// survives a crash. Memory use does not depend on the size of a blob. (Both only
+// as far as a store in memory can.) A store that cannot be reached or has no room
+// answers with james.KindUnavailable, a call whose context ends with
+// james.KindInterrupted. No blob has the zero digest.
 package blob
 
 import (
@@ -20,20 +22,27 @@ import (
 // Store is a set of blobs.
 type Store interface {
 	// Create starts a new blob. Nothing of it can be seen before its Commit, and
-	// what is left of it after a crash is removed by Sweep.
+	// what is left of it after a crash is removed by Sweep. The context also ends
+	// the writer's Write calls.
 	Create(ctx context.Context) (Writer, error)
 	// Open returns the blob of that digest for reading. It fails with
-	// james.KindNotFound. A blob that is deleted while it is read is either read
-	// to its end or fails; it never reads as something else.
+	// james.KindNotFound, or with james.KindCorrupt where the blob is seen to be
+	// damaged; so does the reader later. A blob that is deleted while it is read is
+	// either read to its end or fails with james.KindNotFound; it never reads as
+	// something else. The context also ends the reader's Read calls.
 	Open(ctx context.Context, digest james.Digest) (Reader, error)
-	// Stat returns the blob's description, or fails with james.KindNotFound.
+	// Stat returns the blob's description, or fails with james.KindNotFound or
+	// james.KindCorrupt.
 	Stat(ctx context.Context, digest james.Digest) (Info, error)
 	// Delete removes the blob. Deleting one that is not there succeeds.
 	Delete(ctx context.Context, digest james.Digest) error
 	// List iterates over all blobs in no particular order. It ends after the
-	// first error. A blob that is created or deleted meanwhile may be missed.
+	// first error. A blob that is created or deleted meanwhile may be missed. A
+	// damaged blob is listed too, so that it can be deleted.
 	List(ctx context.Context) iter.Seq2[Info, error]
-	// Sweep removes what unfinished writers of before that time left behind.
+	// Sweep removes what unfinished writers of before that time left behind, also
+	// those of other processes. Should one of them go on after all, its Commit
+	// fails with james.KindInterrupted if anything of it was removed.
 	Sweep(ctx context.Context, before time.Time) error
 	// Ping fails with james.KindUnavailable when the store does not answer.
 	Ping(ctx context.Context) error
@@ -41,22 +50,26 @@ type Store interface {
 	Close() error
 }
 
-// Writer takes a new blob's bytes in order.
+// Writer takes a new blob's bytes in order. It is for one goroutine, and ends
+// with the first error, with Commit or with Abort: it then holds nothing, and
+// Write and Commit fail.
 type Writer interface {
 	io.Writer
 	// Commit makes what was written durable and visible and returns its
 	// description. It fails with james.KindCorrupt, and keeps nothing, when want
 	// is not zero and not the digest of what was written. Committing a blob that
-	// exists already succeeds, keeps one copy, and renews its Modified time.
+	// exists already succeeds, keeps one copy, and renews its Modified time. After
+	// james.KindUnavailable or james.KindInterrupted the blob may be there.
 	Commit(ctx context.Context, want james.Digest) (Info, error)
-	// Abort drops what was written. After a Commit it does nothing, so it can be
-	// deferred.
+	// Abort drops what was written. After a Commit, also one that failed, it does
+	// nothing, so it can be deferred.
 	Abort() error
 }
 
-// Reader reads a blob from any place.
+// Reader reads a blob from any place. It is for one goroutine.
 type Reader interface {
 	io.ReadSeekCloser
+	// Size returns the blob's size in bytes.
 	Size() int64
 }
 

@@ -1,0 +1,112 @@
+package blobtest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+var manageTests = map[string]func(t *testing.T, s blob.Store){
+	"delete":             deleteBlob,
+	"delete and recover": deleteAndPutAgain,
+	"list":               list,
+	"sweep":              sweep,
+	"ping":               ping,
+	"cancelled":          manageCancelled,
+}
+
+func nextHour() time.Time { return time.Now().Add(time.Hour) }
+
+func deleteBlob(t *testing.T, s blob.Store) {
+	content, other := Bytes(1, 600_000), Bytes(2, 600_000)
+	digest := Put(t, s, content).Digest
+	Put(t, s, other)
+	noError(t, s.Delete(t.Context(), digest))
+	Absent(t, s, digest)
+	noError(t, s.Delete(t.Context(), digest))
+	noError(t, s.Delete(t.Context(), james.DigestOf([]byte("never there"))))
+	noError(t, s.Delete(t.Context(), james.Digest{}))
+	Check(t, s, other)
+}
+
+func deleteAndPutAgain(t *testing.T, s blob.Store) {
+	content := Bytes(3, 600_000)
+	for range 3 {
+		noError(t, s.Delete(t.Context(), Put(t, s, content).Digest))
+	}
+	Put(t, s, content)
+	Check(t, s, content)
+}
+
+func list(t *testing.T, s blob.Store) {
+	equal(t, len(Infos(t, s)), 0, "blobs listed in an empty store")
+	want := make(map[james.Digest]blob.Info)
+	for i := range 20 {
+		info := Put(t, s, Bytes(byte(i), i*1000))
+		want[info.Digest] = info
+	}
+	got := Infos(t, s)
+	equal(t, len(got), len(want), "blobs listed")
+	for digest, info := range want {
+		equal(t, got[digest], info, "listed description")
+	}
+
+	n := 0
+	for _, err := range s.List(t.Context()) {
+		noError(t, err)
+		if n++; n == 3 {
+			break
+		}
+	}
+	for info, err := range s.List(t.Context()) { // as collecting does it
+		noError(t, err)
+		noError(t, s.Delete(t.Context(), info.Digest))
+	}
+	equal(t, len(Infos(t, s)), 0, "blobs listed after all were deleted")
+}
+
+func sweep(t *testing.T, s blob.Store) {
+	kept, running, abandoned := Bytes(4, 600_000), Bytes(5, 600_000), Bytes(6, 1_500_000)
+	Put(t, s, kept)
+	w := Unfinished(t, s, running)
+	noError(t, s.Sweep(t.Context(), time.Now().Add(-time.Hour)))
+	_, err := w.Write(nil)
+	noError(t, err)
+	_, err = w.Commit(t.Context(), james.DigestOf(running))
+	noError(t, err)
+
+	w = Unfinished(t, s, abandoned)
+	noError(t, s.Sweep(t.Context(), nextHour()))
+	_, err = w.Commit(t.Context(), james.DigestOf(abandoned))
+	Kind(t, err, james.KindInterrupted)
+	noError(t, w.Abort())
+	Absent(t, s, james.DigestOf(abandoned))
+
+	noError(t, s.Sweep(t.Context(), nextHour()))
+	Check(t, s, kept)
+	Check(t, s, running)
+}
+
+func ping(t *testing.T, s blob.Store) {
+	noError(t, s.Ping(t.Context()))
+	Put(t, s, Bytes(7, 100))
+	noError(t, s.Ping(t.Context()))
+}
+
+func manageCancelled(t *testing.T, s blob.Store) {
+	content := Bytes(8, 100)
+	digest := Put(t, s, content).Digest
+	Kind(t, s.Delete(cancelled(), digest), james.KindInterrupted)
+	Kind(t, s.Sweep(cancelled(), nextHour()), james.KindInterrupted)
+	Kind(t, s.Ping(cancelled()), james.KindInterrupted)
+	n := 0
+	for info, err := range s.List(cancelled()) {
+		n++
+		Kind(t, err, james.KindInterrupted)
+		equal(t, info, blob.Info{}, "description beside an error")
+	}
+	equal(t, n, 1, "turns of a cancelled list")
+	Check(t, s, content)
+}

@@ -1,0 +1,132 @@
+package dirblob
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// incomingPrefix begins the names of unfinished writers' files; Sweep touches no
+// others.
+const incomingPrefix = "blob-"
+
+// writer writes a new blob into a file of its own under incoming.
+type writer struct {
+	ctx   context.Context
+	store *store
+	sum   *blob.Sum
+	file  *os.File  // nil when the writer has ended
+	out   io.Writer // file
+}
+
+// Create starts a new blob.
+func (s *store) Create(ctx context.Context) (blob.Writer, error) {
+	if err := blob.Interrupted(ctx, "new blob"); err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp(s.incoming(), incomingPrefix+"*")
+	if err != nil {
+		return nil, s.failed(err)
+	}
+	return &writer{ctx: ctx, store: s, sum: blob.NewSum(), file: file, out: file}, nil
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if w.file == nil {
+		return 0, blob.Ended()
+	}
+	if err := blob.Interrupted(w.ctx, "new blob"); err != nil {
+		_ = w.discard()
+		return 0, err
+	}
+	n, err := w.out.Write(p)
+	w.sum.Add(p[:n])
+	if err != nil {
+		_ = w.discard()
+		return n, w.store.failed(err)
+	}
+	return n, nil
+}
+
+func (w *writer) Commit(ctx context.Context, want james.Digest) (blob.Info, error) {
+	if w.file == nil {
+		return blob.Info{}, blob.Ended()
+	}
+	info, err := w.commit(ctx, want)
+	if err != nil {
+		_ = w.discard()
+		return blob.Info{}, err
+	}
+	_ = w.file.Close() // synced
+	w.file = nil
+	return info, nil
+}
+
+func (w *writer) commit(ctx context.Context, want james.Digest) (blob.Info, error) {
+	if err := blob.Interrupted(ctx, "new blob"); err != nil {
+		return blob.Info{}, err
+	}
+	info, err := w.sum.Info(want)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	if err := w.publish(&info); err != nil {
+		if w.swept(ctx) {
+			return blob.Info{}, blob.Swept()
+		}
+		return blob.Info{}, w.store.failed(err)
+	}
+	return info, nil
+}
+
+// swept reports whether the file alone is gone.
+func (w *writer) swept(ctx context.Context) bool {
+	_, err := os.Lstat(w.file.Name())
+	return errors.Is(err, fs.ErrNotExist) && w.store.Ping(ctx) == nil
+}
+
+// publish moves the file to its place, over the same blob if it is there: that
+// keeps one copy, renews its time, and mends it should it be damaged.
+func (w *writer) publish(info *blob.Info) error {
+	now := w.store.now()
+	if err := os.Chtimes(w.file.Name(), now, now); err != nil {
+		return err
+	}
+	if err := w.file.Sync(); err != nil {
+		return err
+	}
+	fi, err := w.file.Stat()
+	if err != nil {
+		return err
+	}
+	info.Modified = fi.ModTime().UTC() // as coarse as the file system keeps it
+	target := w.store.path(info.Digest)
+	if err := os.Rename(w.file.Name(), target); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(target))
+}
+
+func (w *writer) Abort() error {
+	if w.file == nil {
+		return nil
+	}
+	return w.discard()
+}
+
+// discard ends the writer and removes its file.
+func (w *writer) discard() error {
+	name := w.file.Name()
+	_ = w.file.Close() // nobody wants the bytes
+	w.file = nil
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return w.store.failed(err)
+	}
+	return nil
+}

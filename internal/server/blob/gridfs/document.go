@@ -1,0 +1,120 @@
+package gridfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// chunkSize is that of new blobs, in bytes: what GridFS uses. A reader holds one
+// chunk.
+const chunkSize = 255 << 10
+
+// maxChunkSize is the largest chunk that fits into a document.
+const maxChunkSize = 16 << 20
+
+// file is a document of blobs.files. Its name is the digest, or begins with
+// sweptPrefix while its chunks are being swept away.
+type file struct {
+	ID         bson.ObjectID `bson:"_id"`
+	Length     int64         `bson:"length"`    // bytes
+	ChunkSize  int64         `bson:"chunkSize"` // bytes
+	UploadDate time.Time     `bson:"uploadDate"`
+	Filename   string        `bson:"filename"`
+	Metadata   metadata      `bson:"metadata"`
+}
+
+// metadata is what GridFS has no field for.
+type metadata struct {
+	Modified time.Time `bson:"modified"`
+}
+
+// chunk is a document of blobs.chunks.
+type chunk struct {
+	ID   string        `bson:"_id"`
+	File bson.ObjectID `bson:"files_id"`
+	N    int32         `bson:"n"`
+	Data []byte        `bson:"data"`
+}
+
+func chunkID(file bson.ObjectID, n int64) string { return fmt.Sprintf("%s.%d", file.Hex(), n) }
+
+func byID(id any) bson.D { return bson.D{{Key: "_id", Value: id}} }
+
+func byName(digest james.Digest) bson.D {
+	return bson.D{{Key: "filename", Value: digest.String()}}
+}
+
+func (f *file) info(digest james.Digest) blob.Info {
+	return blob.Info{Digest: digest, Size: f.Length, Modified: f.Metadata.Modified.UTC()}
+}
+
+// find returns the document of a blob. It fails with james.KindNotFound, and with
+// james.KindCorrupt, beside a document with the id if that at least can be read.
+func (s *store) find(ctx context.Context, digest james.Digest) (*file, error) {
+	if digest.IsZero() {
+		return nil, firstError(blob.Interrupted(ctx, blob.Subject(digest)), blob.NotFound(digest))
+	}
+	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var f file
+	raw, err := s.files.FindOne(callCtx, byName(digest)).Raw()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return nil, blob.NotFound(digest)
+	}
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if err := bson.Unmarshal(raw, &f); err != nil {
+		err = corrupt(digest, "its description cannot be read: %w", err)
+		if id, ok := raw.Lookup("_id").ObjectIDOK(); ok {
+			return &file{ID: id}, err
+		}
+		return nil, err
+	}
+	if f.Length < 0 || f.ChunkSize <= 0 || f.ChunkSize > maxChunkSize {
+		return &f, corrupt(digest, "is described as %d bytes in chunks of %d", f.Length, f.ChunkSize)
+	}
+	return &f, nil
+}
+
+// exists reports whether the file of that id has a document.
+func (s *store) exists(ctx context.Context, id bson.ObjectID) (bool, error) {
+	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := s.files.FindOne(callCtx, byID(id)).Err()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return false, nil
+	}
+	return err == nil, s.failed(ctx, err)
+}
+
+func (s *store) dropFile(ctx context.Context, id bson.ObjectID) error {
+	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := s.files.DeleteOne(callCtx, byID(id))
+	return s.failed(ctx, err)
+}
+
+func (s *store) dropChunks(ctx context.Context, file bson.ObjectID) error {
+	callCtx, cancel := context.WithTimeout(ctx, dropTimeout)
+	defer cancel()
+	_, err := s.chunks.DeleteMany(callCtx, bson.D{{Key: "files_id", Value: file}})
+	return s.failed(ctx, err)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+// Package memblob keeps blobs in memory, for tests and for trying things out.
+//
+// It is a whole implementation of blob.Store, but for what memory cannot do: its
+// blobs end with the process, and cost their size in memory.
+package memblob
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Store is a blob.Store in memory. Make one with New.
+type Store struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	blobs   map[james.Digest]content
+	writers map[*writer]time.Time // unfinished, with the time of their Create
+}
+
+// content is a blob; data is never changed.
+type content struct {
+	data     []byte
+	modified time.Time
+}
+
+var _ blob.Store = (*Store)(nil)
+
+// New returns an empty store.
+func New() *Store {
+	return &Store{
+		now:     time.Now,
+		blobs:   make(map[james.Digest]content),
+		writers: make(map[*writer]time.Time),
+	}
+}
+
+// Create starts a new blob.
+func (s *Store) Create(ctx context.Context) (blob.Writer, error) {
+	if err := blob.Interrupted(ctx, "new blob"); err != nil {
+		return nil, err
+	}
+	w := &writer{ctx: ctx, store: s, sum: blob.NewSum()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writers[w] = s.now()
+	return w, nil
+}
+
+// Open returns a blob for reading.
+func (s *Store) Open(ctx context.Context, digest james.Digest) (blob.Reader, error) {
+	c, err := s.find(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	return newReader(ctx, digest, c.data), nil
+}
+
+// Stat describes a blob.
+func (s *Store) Stat(ctx context.Context, digest james.Digest) (blob.Info, error) {
+	c, err := s.find(ctx, digest)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	return c.info(digest), nil
+}
+
+// Delete removes a blob. Who reads it goes on reading.
+func (s *Store) Delete(ctx context.Context, digest james.Digest) error {
+	if err := blob.Interrupted(ctx, blob.Subject(digest)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.blobs, digest)
+	return nil
+}
+
+// List iterates over the blobs that there are at its start.
+func (s *Store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		if err := blob.Interrupted(ctx, "blobs"); err != nil {
+			yield(blob.Info{}, err)
+			return
+		}
+		for _, info := range s.infos() {
+			if !yield(info, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Sweep drops the bytes of unfinished writers of before that time.
+func (s *Store) Sweep(ctx context.Context, before time.Time) error {
+	if err := blob.Interrupted(ctx, "blobs"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w, started := range s.writers {
+		if started.Before(before) {
+			delete(s.writers, w)
+		}
+	}
+	return nil
+}
+
+// Ping succeeds while the context lasts.
+func (s *Store) Ping(ctx context.Context) error { return blob.Interrupted(ctx, "blobs") }
+
+// Close does nothing: the garbage collector releases a store that nobody uses.
+func (s *Store) Close() error { return nil }
+
+func (s *Store) find(ctx context.Context, digest james.Digest) (content, error) {
+	if err := blob.Interrupted(ctx, blob.Subject(digest)); err != nil {
+		return content{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.blobs[digest]
+	if !ok {
+		return content{}, blob.NotFound(digest)
+	}
+	return c, nil
+}
+
+func (s *Store) infos() []blob.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	infos := make([]blob.Info, 0, len(s.blobs))
+	for digest, c := range s.blobs {
+		infos = append(infos, c.info(digest))
+	}
+	return infos
+}
+
+func (c content) info(digest james.Digest) blob.Info {
+	return blob.Info{Digest: digest, Size: int64(len(c.data)), Modified: c.modified}
+}
