@@ -31,6 +31,9 @@ type PollRequest struct {
 	// Known is the ID of a plan that the device has and does not want again now,
 	// as it tried it and failed, or cannot do anything about it.
 	Known Digest `json:"known,omitzero"`
+	// KnownRevision is the revision of that plan. The device wants it again when
+	// its revision is another, as somebody has set the desired state anew.
+	KnownRevision uint64 `json:"known_revision,omitzero"`
 	// Wait is how long the server may hold the request, in whole seconds; 0 asks
 	// for an answer at once.
 	Wait int `json:"wait,omitzero"`
