@@ -1,0 +1,43 @@
+// Package logging makes the logger of a program: logrus, one line per message.
+// Messages are constant and lower-case, what varies is a field. The package is
+// used by the Mains only; everything else is handed a logrus.FieldLogger.
+package logging
+
+import (
+	"io"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+var levels = map[string]logrus.Level{
+	"debug": logrus.DebugLevel,
+	"info":  logrus.InfoLevel,
+	"warn":  logrus.WarnLevel,
+	"error": logrus.ErrorLevel,
+}
+
+var formats = map[string]logrus.Formatter{
+	"text": &logrus.TextFormatter{FullTimestamp: true, DisableColors: true, TimestampFormat: time.RFC3339},
+	"json": &logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano},
+}
+
+// New returns a logger that writes to w. level is debug, info, warn or error;
+// format is text or json. Anything else fails with KindInvalid.
+func New(w io.Writer, level, format string) (*logrus.Logger, error) {
+	lvl, ok := levels[level]
+	if !ok {
+		return nil, james.Errorf(james.KindInvalid, "log level", "%q is none of debug, info, warn, error", level)
+	}
+	formatter, ok := formats[format]
+	if !ok {
+		return nil, james.Errorf(james.KindInvalid, "log format", "%q is neither text nor json", format)
+	}
+	log := logrus.New()
+	log.SetOutput(w)
+	log.SetLevel(lvl)
+	log.SetFormatter(formatter)
+	return log, nil
+}

@@ -1,0 +1,4 @@
+package version
+
+// FromBuildInfo is tested by itself, as a test's own build info is not chosen.
+var FromBuildInfo = fromBuildInfo
