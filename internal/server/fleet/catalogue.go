@@ -1,0 +1,219 @@
+package fleet
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/trusch/jamesd/internal/server/store"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// catalogue is the rows of a store in memory, with the indexes that plans need.
+// It is guarded by Fleet.mu. The packets, rows and plans that it points to are
+// never changed, so they may be used without it.
+type catalogue struct {
+	packets map[string]*james.Packet // by store.PacketKey
+	digests map[james.Digest]*james.Packet
+	names   map[string][]*james.Packet
+	devices map[string]*device // that polled or have a desired state
+	// wanting holds the devices whose desired state has an app of a name.
+	wanting  map[string]map[*device]struct{}
+	versions map[row]version
+	sets     map[string]james.TagSet // system tags, one copy of each set
+}
+
+// row names a row of the store.
+type row struct {
+	table store.TableName
+	key   string
+}
+
+// version is the newest content of a row that was applied.
+type version struct {
+	seq  uint64
+	gone time.Time // when a deletion was applied; zero for a row that is there
+}
+
+func newCatalogue() *catalogue {
+	return &catalogue{
+		packets:  make(map[string]*james.Packet),
+		digests:  make(map[james.Digest]*james.Packet),
+		names:    make(map[string][]*james.Packet),
+		devices:  make(map[string]*device),
+		wanting:  make(map[string]map[*device]struct{}),
+		versions: make(map[row]version),
+		sets:     make(map[string]james.TagSet),
+	}
+}
+
+// ByName makes it a resolve.Catalogue.
+func (c *catalogue) ByName(name string) []*james.Packet { return c.names[name] }
+
+// apply takes over the change unless it is older than what is known.
+func (c *catalogue) apply(ch store.Change, now time.Time) {
+	r := row{ch.Table, ch.Key}
+	if known, ok := c.versions[r]; ok && ch.Seq <= known.seq {
+		return
+	}
+	v := version{seq: ch.Seq}
+	if ch.Packet == nil && ch.Device == nil && ch.Desired == nil {
+		v.gone = now
+	}
+	c.versions[r] = v
+	switch ch.Table {
+	case store.TablePackets:
+		c.setPacket(ch.Key, ch.Packet)
+	case store.TableDevices:
+		c.setReported(ch.Key, ch.Device)
+	case store.TableDesired:
+		c.setDesired(ch.Key, ch.Desired)
+	}
+}
+
+// forget drops the versions of rows that were deleted before that time, when no
+// call that may still return an older content of them can be under way.
+func (c *catalogue) forget(before time.Time) {
+	maps.DeleteFunc(c.versions, func(_ row, v version) bool { return !v.gone.IsZero() && v.gone.Before(before) })
+}
+
+// setPacket puts p, or nothing, in the place of the packet of that key.
+func (c *catalogue) setPacket(key string, p *james.Packet) {
+	name := ""
+	if old := c.packets[key]; old != nil {
+		name = old.Name
+		delete(c.packets, key)
+		delete(c.digests, old.Digest)
+		c.names[name] = slices.DeleteFunc(c.names[name], func(other *james.Packet) bool { return other == old })
+		if len(c.names[name]) == 0 {
+			delete(c.names, name)
+		}
+	}
+	if p != nil {
+		name = p.Name
+		c.packets[key] = p
+		c.digests[p.Digest] = p
+		c.names[name] = append(c.names[name], p)
+	}
+	for d := range c.wanting[name] {
+		d.changed()
+	}
+}
+
+// setReported takes over what a device reported, nil for a device that was
+// deleted.
+func (c *catalogue) setReported(id string, reported *james.Device) {
+	d := c.device(id)
+	old := d.reported
+	d.reported = c.compact(reported)
+	if old == nil || reported == nil || !sameReport(old, reportOf(reported)) {
+		d.digest = james.Digest{}
+		d.changed()
+	}
+	c.dropUnused(d)
+}
+
+// setDesired takes over a device's desired state, nil for one that is gone.
+func (c *catalogue) setDesired(id string, desired *james.Desired) {
+	d := c.device(id)
+	for _, app := range d.wanted() {
+		delete(c.wanting[app.Name], d)
+		if len(c.wanting[app.Name]) == 0 {
+			delete(c.wanting, app.Name)
+		}
+	}
+	d.desired = nil
+	if desired != nil {
+		now := *desired
+		now.History = nil // much, and seldom asked for
+		d.desired = &now
+	}
+	for _, app := range d.wanted() {
+		if c.wanting[app.Name] == nil {
+			c.wanting[app.Name] = make(map[*device]struct{})
+		}
+		c.wanting[app.Name][d] = struct{}{}
+	}
+	d.changed()
+	c.dropUnused(d)
+}
+
+// device returns the entry of that id, a new one if need be.
+func (c *catalogue) device(id string) *device {
+	d := c.devices[id]
+	if d == nil {
+		d = &device{id: id}
+		c.devices[id] = d
+	}
+	return d
+}
+
+func (c *catalogue) dropUnused(d *device) {
+	if d.reported == nil && d.desired == nil {
+		delete(c.devices, d.id)
+	}
+}
+
+// compact returns the row with as little memory of its own as possible: without
+// the output of scripts, and sharing the tags of known packets and systems.
+func (c *catalogue) compact(reported *james.Device) *james.Device {
+	if reported == nil {
+		return nil
+	}
+	out := *reported
+	if out.Report != nil {
+		report := *out.Report
+		report.Output = ""
+		out.Report = &report
+	}
+	out.Apps = slices.Clone(out.Apps)
+	for i, app := range out.Apps {
+		if p := c.digests[app.Digest]; p != nil && p.Name == app.Name && p.Tags.Equal(app.Tags) {
+			out.Apps[i] = p.App()
+		}
+	}
+	out.SystemTags = c.share(out.SystemTags)
+	return &out
+}
+
+// maxShared bounds the sets that are kept for sharing: a fleet has few kinds of
+// system, and where it has not there is nothing to share.
+const maxShared = 10_000
+
+func (c *catalogue) share(tags james.TagSet) james.TagSet {
+	key := tags.String()
+	shared, ok := c.sets[key]
+	if !ok && len(c.sets) < maxShared {
+		c.sets[key] = tags
+	}
+	if ok {
+		return shared
+	}
+	return tags
+}
+
+// refers reports whether a packet needs the blob of that digest.
+func (c *catalogue) refers(blob james.Digest) bool {
+	if c.digests[blob] != nil {
+		return true
+	}
+	for _, p := range c.packets {
+		if p.Archive.Digest == blob {
+			return true
+		}
+	}
+	return false
+}
+
+// sorted returns all packets by name and tags.
+func (c *catalogue) sorted() []james.Packet {
+	out := make([]james.Packet, 0, len(c.packets))
+	for _, p := range c.packets {
+		out = append(out, *p)
+	}
+	slices.SortFunc(out, func(a, b james.Packet) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Tags.String(), b.Tags.String()))
+	})
+	return out
+}

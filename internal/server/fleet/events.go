@@ -1,0 +1,45 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// MaxEvents is the largest number of events that are listed at once.
+const MaxEvents = 1000
+
+// Events returns the oldest limit events after the one numbered after, in order.
+// A limit out of 1 to MaxEvents means MaxEvents.
+func (f *Fleet) Events(ctx context.Context, after uint64, limit int) ([]james.Event, error) {
+	if limit < 1 || limit > MaxEvents {
+		limit = MaxEvents
+	}
+	return f.o.Store.ListEvents(ctx, after, limit)
+}
+
+// eventTimeout is for writing an event after what it tells of, when the caller
+// may be gone.
+const eventTimeout = 5 * time.Second
+
+// event logs and stores what has happened. What it tells of is durable already,
+// so a store that fails now loses the event and not the operation.
+func (f *Fleet) event(ctx context.Context, e james.Event) {
+	e.Time = f.now()
+	log := f.o.Log.WithFields(logrus.Fields{"event": e.Kind, "actor": e.Actor})
+	if e.Device != "" {
+		log = log.WithField("device", e.Device)
+	}
+	if e.Packet != "" {
+		log = log.WithField("packet", e.Packet)
+	}
+	log.WithField("text", e.Text).Info("fleet event")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), eventTimeout)
+	defer cancel()
+	if _, err := f.o.Store.AppendEvent(ctx, e); err != nil {
+		log.WithError(err).WithField("kind", james.KindOf(err)).Warn("event is lost")
+	}
+}

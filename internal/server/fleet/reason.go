@@ -1,0 +1,108 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// reason says in a sentence why a device is not what it should be, "" where it
+// is. What needs somebody to act comes first: a transaction that failed, apps
+// that cannot be resolved, and only then that the device has not come round to
+// it yet. plan is nil for a device that has no desired state or never polled.
+func reason(d *device, plan *james.Plan) string {
+	if d.reported == nil {
+		return "has never polled"
+	}
+	last := d.reported.Report
+	switch {
+	case last != nil && last.Result == james.Broken:
+		return "the last transaction failed and could not be undone, somebody must look at the device: " + failure(last) + retry(last)
+	case plan == nil || plan.Empty():
+		return ""
+	case last != nil && last.Result != james.Committed && last.Plan == plan.ID && last.Revision == plan.Revision:
+		return failed(last, plan)
+	case len(plan.Problems) > 0:
+		return problems(plan.Problems)
+	}
+	return "not yet applied: " + stepsText(plan.Steps)
+}
+
+func failed(r *james.Report, plan *james.Plan) string {
+	what := stepsText(plan.Steps)
+	if r.Result == james.Refused {
+		return fmt.Sprintf("%s was refused: %s; nothing was changed%s", what, failure(r), retry(r))
+	}
+	return fmt.Sprintf("%s failed: %s; the old state is back%s", what, failure(r), retry(r))
+}
+
+// failure returns what went wrong, with the script where the words do not name it.
+func failure(r *james.Report) string {
+	text := r.Error
+	if text == "" {
+		text = "no cause was given"
+	}
+	if r.Script != "" && !strings.Contains(text, string(r.Script)) {
+		text = fmt.Sprintf("%s of %s: %s", r.Script, r.App, text)
+	}
+	return strings.TrimRight(text, ".\n ")
+}
+
+func retry(r *james.Report) string {
+	var out string
+	if r.Attempts > 1 {
+		out = fmt.Sprintf("; %d tries so far", r.Attempts)
+	}
+	if !r.RetryAt.IsZero() {
+		out += "; next try at " + r.RetryAt.UTC().Format(time.DateTime) + " UTC"
+	}
+	return out
+}
+
+// problems names the first one.
+func problems(list []james.Problem) string {
+	out := fmt.Sprintf("%s is %s: %s", list[0].App.Name, list[0].Kind, list[0].Detail)
+	if more := len(list) - 1; more > 0 {
+		out += fmt.Sprintf("; and so are %d more", more)
+	}
+	return out
+}
+
+// maxSteps bounds how many steps a text names.
+const maxSteps = 3
+
+// stepsText names what a plan does: "upgrade openvpn v0.9.9 -> v1.0.0".
+func stepsText(steps []james.Step) string {
+	var out []string
+	for i := range steps {
+		if i == maxSteps && len(steps) > maxSteps+1 {
+			out = append(out, fmt.Sprintf("and %d more", len(steps)-maxSteps))
+			break
+		}
+		out = append(out, stepText(&steps[i]))
+	}
+	return strings.Join(out, ", ")
+}
+
+func stepText(s *james.Step) string {
+	head := string(s.Action()) + " " + s.Name()
+	switch {
+	case s.New == nil:
+		return head
+	case s.Old == nil:
+		return strings.TrimSpace(head + " " + s.New.Tags.String())
+	case s.Old.Tags.Equal(s.New.Tags):
+		return head + " to other content of the same tags"
+	}
+	return fmt.Sprintf("%s %s -> %s", head, tagsText(s.Old.Tags.Minus(s.New.Tags)), tagsText(s.New.Tags.Minus(s.Old.Tags)))
+}
+
+// tagsText returns the tags, or a word where there are none.
+func tagsText(tags james.TagSet) string {
+	if tags.IsZero() {
+		return "(none)"
+	}
+	return tags.String()
+}

@@ -1,0 +1,181 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Limits of what a device says of itself, in bytes.
+const (
+	maxAgent = 200
+	maxError = 4 << 10
+	maxKind  = 40
+)
+
+// checkPoll returns an error of james.KindInvalid for a poll that no device of
+// ours sends.
+func checkPoll(id string, req *james.PollRequest) error {
+	if err := james.CheckDeviceID(id); err != nil {
+		return err
+	}
+	r := req.Report
+	if r == nil {
+		if req.Same.IsZero() {
+			return james.Errorf(james.KindInvalid, "poll of "+id, "has neither a report nor the digest of one")
+		}
+		return nil
+	}
+	if len(r.Agent) > maxAgent {
+		return james.Errorf(james.KindInvalid, "poll of "+id, "the agent's version has %d bytes, the limit is %d", len(r.Agent), maxAgent)
+	}
+	for _, app := range r.Apps {
+		if app.Digest.IsZero() {
+			return james.Errorf(james.KindInvalid, "poll of "+id, "the installed app %.140q has no digest", app.Name)
+		}
+	}
+	return james.CheckApps(r.Apps)
+}
+
+// hear takes over what a device reports. It writes to the store only where that
+// is not what is known already, nil being what is known.
+func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) error {
+	if r == nil {
+		return nil
+	}
+	digest := r.Digest()
+	if f.knows(id, r, digest) {
+		return nil
+	}
+	first := false
+	_, err := f.saveDevice(ctx, id, func(old *james.Device) (*james.Device, error) {
+		first = old == nil
+		if old != nil && sameReport(old, r) {
+			return old, nil
+		}
+		now := &james.Device{ID: id, FirstSeen: f.now()}
+		if old != nil {
+			*now = *old
+		}
+		now.SystemTags, now.Apps, now.Revision, now.Agent = r.SystemTags, r.Apps, r.Revision, r.Agent
+		return now, nil
+	})
+	if err != nil {
+		return err
+	}
+	f.knows(id, r, digest)
+	if first {
+		f.event(ctx, james.Event{Kind: james.EventDeviceSeen, Actor: id, Device: id, Text: id + " polled for the first time, with the system tags " + tagsText(r.SystemTags)})
+	}
+	return nil
+}
+
+// knows reports whether the device's report is known to be r, and if so notes
+// by which digest the device will refer to it.
+func (f *Fleet) knows(id string, r *james.DeviceReport, digest james.Digest) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.cat.devices[id]
+	if d == nil || d.reported == nil || !sameReport(d.reported, r) {
+		return false
+	}
+	d.digest = digest
+	return true
+}
+
+// Report takes over how a device's transaction ended. Texts are shortened to
+// their limits, the output of a script at its beginning. A report that is sent
+// again changes nothing. It fails with james.KindInvalid for a malformed one and
+// with james.KindNotFound for a device that has never polled.
+func (f *Fleet) Report(ctx context.Context, id string, r james.Report) error {
+	if err := checkReport(id, &r); err != nil {
+		return err
+	}
+	again := false
+	_, err := f.saveDevice(ctx, id, func(old *james.Device) (*james.Device, error) {
+		if old == nil {
+			return nil, neverPolled(id)
+		}
+		if again = old.Report != nil && sameJSON(old.Report, &r); again {
+			return old, nil
+		}
+		now := *old
+		now.Report = &r
+		return &now, nil
+	})
+	if err != nil {
+		return err
+	}
+	if !again {
+		f.counters.report(r.Result)
+		f.event(ctx, james.Event{Kind: james.EventReport, Actor: id, Device: id, Text: reportText(id, &r)})
+	}
+	return nil
+}
+
+func neverPolled(id string) error {
+	return james.Errorf(james.KindNotFound, "device "+id, "has never polled").
+		WithHint("Check the name, which is the common name of the device's certificate, and that jamesc runs there.")
+}
+
+// checkReport refuses what cannot be a report, and bounds and rounds the rest to
+// what stores keep.
+func checkReport(id string, r *james.Report) error {
+	fail := func(format string, args ...any) error {
+		return james.Errorf(james.KindInvalid, "report of "+id, format, args...)
+	}
+	if err := james.CheckDeviceID(id); err != nil {
+		return err
+	}
+	if !slices.Contains([]james.Result{james.Committed, james.RolledBack, james.Refused, james.Broken}, r.Result) {
+		return fail("the result %.40q is none of committed, rolled-back, refused, broken", r.Result)
+	}
+	if r.Script != "" && !slices.Contains(james.ScriptNames(), r.Script) {
+		return fail("%.40q is no script", r.Script)
+	}
+	if r.App != "" {
+		if err := james.CheckName(r.App); err != nil {
+			return fail("%w", err)
+		}
+	}
+	switch {
+	case r.Plan.IsZero():
+		return fail("has no plan")
+	case len(r.Kind) > maxKind:
+		return fail("the kind of the error has %d bytes, the limit is %d", len(r.Kind), maxKind)
+	case r.Attempts < 0:
+		return fail("has a negative number of attempts")
+	}
+	r.Error = strings.ToValidUTF8(r.Error[:min(len(r.Error), maxError)], "")
+	r.Output = strings.ToValidUTF8(r.Output[max(0, len(r.Output)-james.MaxOutput):], "")
+	r.Started, r.Ended, r.RetryAt = rounded(r.Started), rounded(r.Ended), rounded(r.RetryAt)
+	return nil
+}
+
+func sameJSON(a, b any) bool {
+	rawA, errA := json.Marshal(a)
+	rawB, errB := json.Marshal(b)
+	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
+}
+
+func reportText(id string, r *james.Report) string {
+	text := map[james.Result]string{
+		james.Committed:  "carried out its plan",
+		james.RolledBack: "could not carry out its plan and undid it",
+		james.Refused:    "refused its plan and changed nothing",
+		james.Broken:     "could neither carry out its plan nor undo it",
+	}[r.Result]
+	out := fmt.Sprintf("%s %s of revision %d", id, text, r.Revision)
+	if r.Recovered {
+		out += ", after an interruption"
+	}
+	if r.Result != james.Committed {
+		out += ": " + failure(r)
+	}
+	return out
+}
