@@ -1,0 +1,33 @@
+package ctl
+
+import (
+	"context"
+	"time"
+
+	"github.com/trusch/jamesd/internal/config"
+)
+
+// Run is Main with a context in place of signals, and a clock.
+func Run(ctx context.Context, process config.Process, now func() time.Time) int {
+	p := newProgram(process)
+	p.now, p.pauseUnit, p.redraw = now, time.Millisecond, 0
+	return run(ctx, p)
+}
+
+// Ago says when t was, as of now.
+func Ago(now, t time.Time) string {
+	p := program{now: func() time.Time { return now }}
+	return p.ago(t)
+}
+
+// The pure parts.
+var (
+	RewriteSeed = rewriteSeed
+	ReadStates  = readStates
+	PrintState  = printState
+	PrintYAML   = printYAML
+	Table       = table
+	Size        = size
+	Clean       = clean
+	Address     = address
+)

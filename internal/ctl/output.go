@@ -1,0 +1,147 @@
+package ctl
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// output is the standard output; the first error stays.
+type output struct {
+	w     io.Writer
+	first error
+}
+
+// Write never fails; err tells at the end.
+func (o *output) Write(b []byte) (int, error) {
+	if o.first == nil {
+		_, o.first = o.w.Write(b)
+	}
+	return len(b), nil
+}
+
+func (o *output) err() error {
+	if o.first == nil {
+		return nil
+	}
+	return james.Cannot("write", "the output", o.first)
+}
+
+// print writes v as the user wants it; table writes it for people.
+func (p *program) print(v any, table func(w io.Writer)) error {
+	switch p.format {
+	case formatJSON:
+		return printJSON(p.out, v)
+	case formatYAML:
+		return printYAML(p.out, v)
+	}
+	var buf bytes.Buffer
+	table(&buf)
+	p.out.Write(buf.Bytes())
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// table writes rows in columns. A row of fewer cells ends early; the last cell
+// of a row may be long. Lines have no space at their end.
+func table(w io.Writer, indent string, rows ...[]string) {
+	var width []int
+	for _, row := range rows {
+		for i := range row {
+			row[i] = clean(row[i])
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			fmt.Fprintf(&line, "%-*s  ", width[i], cell)
+		}
+		fmt.Fprintln(w, indent+strings.TrimRight(line.String(), " "))
+	}
+}
+
+// clean returns s on one line without the characters that a terminal would act
+// on: names and reasons come from devices.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case !unicode.IsGraphic(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.TrimRight(s, "\n"))
+}
+
+// ago says when t was, for people.
+func (p *program) ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	d := p.now().Sub(t)
+	switch {
+	case d < time.Second:
+		return "now"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s ago", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min ago", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", d/time.Hour)
+	}
+	return fmt.Sprintf("%d d ago", d/(24*time.Hour))
+}
+
+// stamp writes a time in the local zone.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// size writes a number of bytes.
+func size(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, unit := float64(n)/1024, 0
+	for v >= 1024 && unit < 3 {
+		v /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", v, "KMGT"[unit])
+}
+
+func yesNo(v bool) string {
+	if v {
+		return "yes"
+	}
+	return "no"
+}
+
+// none stands for something empty in a cell, so that columns can be told apart.
+func none(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
