@@ -1,0 +1,187 @@
+package api
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Options are what the API needs. Zero values of the last group have defaults.
+type Options struct {
+	// Fleet returns the fleet, or nil as long as its store has not been reached;
+	// what needs it is then answered with james.KindUnavailable.
+	Fleet func() *fleet.Fleet
+	Log   logrus.FieldLogger
+	// Admins are common names that are admins without the organisation of one.
+	Admins []string
+	// MaxUpload bounds the body of an upload in bytes.
+	MaxUpload int64
+	// Observe, where set, is told of every request that has been answered.
+	Observe func(Observation)
+
+	Now    func() time.Time // time.Now
+	Rand   io.Reader        // crypto/rand; it makes request ids
+	Stall  time.Duration    // 1 min; the longest time without progress of a body, either way
+	Linger time.Duration    // 10 s; how long a refused upload is read after the answer
+}
+
+// Observation is one request that has been answered.
+type Observation struct {
+	// Route is the method and path as in the table, "other" where there is none.
+	Route    string
+	Status   int
+	Duration time.Duration
+	In, Out  int64 // bytes of the bodies
+}
+
+const defaultMaxUpload = 8<<30 + maxPacket
+
+func (o *Options) complete() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Stall == 0 {
+		o.Stall = time.Minute
+	}
+	if o.Linger == 0 {
+		o.Linger = 10 * time.Second
+	}
+	if o.MaxUpload == 0 {
+		o.MaxUpload = defaultMaxUpload
+	}
+	if o.Observe == nil {
+		o.Observe = func(Observation) {}
+	}
+}
+
+// Handler returns the API. It must be served by a server of NewServer, as it
+// relies on verified client certificates and sets deadlines of its own.
+func Handler(o Options) http.Handler {
+	o.complete()
+	h := &handler{o: o, log: newAccessLog(o.Log), mux: http.NewServeMux()}
+	var prefix [4]byte
+	if _, err := io.ReadFull(o.Rand, prefix[:]); err != nil {
+		panic(err) // the source of randomness of the machine does not fail
+	}
+	h.prefix = hex.EncodeToString(prefix[:]) + "-"
+	for i := range routes {
+		route := &routes[i]
+		h.mux.HandleFunc(route.Method+" "+route.Path, func(w http.ResponseWriter, _ *http.Request) {
+			w.(*call).serve(route)
+		})
+	}
+	return h
+}
+
+type handler struct {
+	o      Options
+	log    accessLog
+	mux    *http.ServeMux
+	prefix string
+	count  atomic.Uint64
+}
+
+// ServeHTTP carries one request from its identification to the log.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := h.newCall(w, r)
+	defer c.end()
+	var err error
+	if c.caller, err = identify(r.TLS, h.o.Admins, c.start); err != nil {
+		c.Header().Set("Connection", "close") // the next request would fail likewise
+		c.fail(err)
+		return
+	}
+	if r.URL.Path != path.Clean(r.URL.Path) {
+		c.fail(refuse(http.StatusNotFound, "there is nothing at %.200q", r.URL.Path))
+		return
+	}
+	h.mux.ServeHTTP(c, r)
+}
+
+// serve does what every route has in common.
+func (c *call) serve(route *Route) {
+	c.route = route
+	c.body.limit = route.MaxBody
+	if route.MaxBody == upload {
+		c.body.limit = c.api.o.MaxUpload
+	}
+	if err := c.run(); err != nil {
+		c.fail(cannot(route.Op, c.subject, err))
+	}
+}
+
+// run checks what the table declares, in the order in which it may be told, and
+// calls the handler.
+func (c *call) run() error {
+	if err := c.route.admit(c.caller); err != nil {
+		return err
+	}
+	if err := c.parsePath(); err != nil {
+		return err
+	}
+	if err := c.checkQuery(); err != nil {
+		return err
+	}
+	if err := c.body.check(); err != nil {
+		return err
+	}
+	if c.route.alone {
+		return c.route.handle(c, nil)
+	}
+	f, err := c.fleet()
+	if err != nil {
+		return err
+	}
+	return c.route.handle(c, f)
+}
+
+// parsePath reads what the path names.
+func (c *call) parsePath() (err error) {
+	switch {
+	case strings.Contains(c.route.Path, "{id}"):
+		c.device = c.r.PathValue("id")
+		if err = james.CheckDeviceID(c.device); err == nil {
+			c.subject = c.device
+		}
+	case strings.Contains(c.route.Path, "{digest}"):
+		if c.digest, err = james.ParseDigest(c.r.PathValue("digest")); err == nil {
+			c.subject = c.digest.Short()
+		}
+	}
+	return err
+}
+
+// end recovers from a panic of the handler, and logs and counts the request.
+func (c *call) end() {
+	var abort any
+	if p := recover(); p != nil {
+		if p != http.ErrAbortHandler {
+			c.api.o.Log.WithFields(logrus.Fields{"request": c.id, "panic": p, "stack": string(debug.Stack())}).
+				Error("request panicked")
+		}
+		if c.status != 0 {
+			abort = http.ErrAbortHandler // half an answer must not look like a whole one
+		}
+		c.fail(james.Errorf(james.KindInternal, "", "the request hit a defect of jamesd"))
+	}
+	took := c.api.o.Now().Sub(c.start)
+	c.api.log.write(c, took)
+	c.api.o.Observe(Observation{Route: c.pattern(), Status: c.status, Duration: took, In: c.body.read, Out: c.out})
+	if abort != nil {
+		panic(abort)
+	}
+}

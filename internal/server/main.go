@@ -1,0 +1,131 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trusch/jamesd/internal/config"
+	"github.com/trusch/jamesd/internal/logging"
+	"github.com/trusch/jamesd/internal/version"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Exit codes, as the help documents them.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// envPrefix begins the names of jamesd's variables. JAMESD_ alone is that of
+// jamesd-ctl: in a shell that is set up for it, its address and certificate must
+// not become the server's.
+const envPrefix = "JAMESD_SERVER"
+
+// Main runs jamesd with the given arguments and returns its exit code.
+func Main(p config.Process) int {
+	cmd := newCommand(p)
+	cmd.SetArgs(p.Args)
+	cmd.SetIn(p.In)
+	cmd.SetOut(p.Out)
+	cmd.SetErr(p.Err)
+	err := cmd.Execute()
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(p.Err, "jamesd: %v\n", err)
+	if hint := james.HintOf(err); hint != "" {
+		fmt.Fprintf(p.Err, "hint: %s\n", hint)
+	}
+	if errors.As(err, new(usageError)) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// usageError is a mistake in the command line, the environment or the settings.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+const long = `jamesd keeps packets and the desired states of devices, and tells each device
+what to install and what to uninstall.
+
+Every setting may also be given in the environment, as JAMESD_SERVER_ and the
+flag's name in capitals with underscores (JAMESD_SERVER_METRICS_ADDR; the names
+without SERVER are those of jamesd-ctl), or in the YAML file that --config names,
+with the flag's name as the key. The command line goes before the environment,
+and the environment before the file.
+
+A first SIGTERM or SIGINT lets transfers finish and saves everything; a second
+one ends jamesd at once.
+
+Exit codes: 0 ended as it was told to, 1 failure, 2 wrong settings.`
+
+func newCommand(p config.Process) *cobra.Command {
+	o := defaults()
+	cmd := &cobra.Command{
+		Use:           "jamesd",
+		Short:         "The server of a fleet of devices",
+		Long:          long,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{james.Errorf(james.KindInvalid, args[0], "there is no such command").
+					WithHint("jamesd --help lists the flags; jamesd-ctl is what administers a fleet.")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, mustExist := config.File(cmd.Flags(), envPrefix, configFile, p.Getenv)
+			if err := config.Load(cmd.Flags(), envPrefix, file, mustExist, p.Getenv); err != nil {
+				return usageError{err}
+			}
+			return start(p, o)
+		},
+	}
+	o.register(cmd.Flags())
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.AddCommand(&cobra.Command{
+		Use:   "version",
+		Short: "Print the commit and the Go version that jamesd was built from",
+		Args:  cobra.NoArgs,
+		Run:   func(*cobra.Command, []string) { version.Print(p.Out, "jamesd") },
+	})
+	return cmd
+}
+
+// start runs jamesd until a signal ends it.
+func start(p config.Process, o *options) error {
+	if err := o.check(); err != nil {
+		return usageError{err}
+	}
+	log, err := logging.New(p.Err, o.logLevel, o.logFormat)
+	if err != nil {
+		return usageError{err}
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, o, log) }()
+	for range 2 {
+		select {
+		case err := <-ended:
+			return err
+		case s := <-signals:
+			log.WithField("signal", s.String()).Info("stopping")
+			stop()
+		}
+	}
+	return james.Errorf(james.KindInterrupted, "", "stopped at once by a second signal")
+}

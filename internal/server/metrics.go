@@ -1,0 +1,151 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/trusch/jamesd/internal/server/api"
+	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/version"
+)
+
+// metrics are what /metrics shows. Their names and labels are kept stable.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	in, out  *prometheus.CounterVec
+}
+
+// buckets reach from an idle poll to a held one and to a long transfer, in seconds.
+var buckets = []float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 30, 60, 300, 1800}
+
+func newMetrics(current func() *fleet.Fleet, conf *tls.Config, caFile string) *metrics {
+	route := []string{"route"}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jamesd_requests_total", Help: "Requests that were answered, by route and status.",
+		}, []string{"route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "jamesd_request_duration_seconds", Help: "Time from a request's header to the end of its answer; held polls take as long as they are held.",
+			Buckets: buckets,
+		}, route),
+		in: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jamesd_request_bytes_total", Help: "Bytes of request bodies that were read.",
+		}, route),
+		out: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jamesd_response_bytes_total", Help: "Bytes of answers' bodies.",
+		}, route),
+	}
+	m.registry.MustRegister(m.requests, m.duration, m.in, m.out, fleetCollector{current},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.constants(conf, caFile)
+	return m
+}
+
+// constants registers what does not change while jamesd runs.
+func (m *metrics) constants(conf *tls.Config, caFile string) {
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "jamesd_build_info", Help: "Always 1; the labels say which build this is.",
+	}, []string{"commit", "go"})
+	build.WithLabelValues(version.Commit(), runtime.Version()).Set(1)
+	expiry := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "jamesd_certificate_expiry_timestamp_seconds", Help: "When the certificate of the server, or the first of the authority's, expires.",
+	}, []string{"certificate"})
+	for name, t := range expiries(conf, caFile) {
+		expiry.WithLabelValues(name).Set(float64(t.Unix()))
+	}
+	m.registry.MustRegister(build, expiry)
+}
+
+// expiries returns the end of each certificate's validity. What cannot be read
+// is left out: jamesd has refused to start with it.
+func expiries(conf *tls.Config, caFile string) map[string]time.Time {
+	out := map[string]time.Time{}
+	if len(conf.Certificates) > 0 && conf.Certificates[0].Leaf != nil {
+		out["server"] = conf.Certificates[0].Leaf.NotAfter
+	}
+	raw, err := os.ReadFile(caFile)
+	if err != nil {
+		return out
+	}
+	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if first, ok := out["authority"]; err == nil && (!ok || cert.NotAfter.Before(first)) {
+			out["authority"] = cert.NotAfter
+		}
+	}
+	return out
+}
+
+// observe counts a request.
+func (m *metrics) observe(o api.Observation) {
+	m.requests.WithLabelValues(o.Route, strconv.Itoa(o.Status)).Inc()
+	m.duration.WithLabelValues(o.Route).Observe(o.Duration.Seconds())
+	m.in.WithLabelValues(o.Route).Add(float64(o.In))
+	m.out.WithLabelValues(o.Route).Add(float64(o.Out))
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// fleetCollector shows the numbers of the fleet as they are when asked for.
+type fleetCollector struct{ current func() *fleet.Fleet }
+
+var (
+	descPackets = prometheus.NewDesc("jamesd_packets", "Packets in the catalogue.", nil, nil)
+	descDevices = prometheus.NewDesc("jamesd_devices", "Devices that have polled, by condition.", []string{"condition"}, nil)
+	descHeld    = prometheus.NewDesc("jamesd_polls_held", "Polls that are held now.", nil, nil)
+	descPolls   = prometheus.NewDesc("jamesd_polls_total", "Polls, by outcome.", []string{"outcome"}, nil)
+	descReports = prometheus.NewDesc("jamesd_reports_total", "Transactions that devices reported, by result.", []string{"result"}, nil)
+	descReached = prometheus.NewDesc("jamesd_store_reached", "Whether the store has been reached since the start.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c fleetCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descPackets, descDevices, descHeld, descPolls, descReports, descReached} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c fleetCollector) Collect(out chan<- prometheus.Metric) {
+	f := c.current()
+	if f == nil {
+		out <- prometheus.MustNewConstMetric(descReached, prometheus.GaugeValue, 0)
+		return
+	}
+	gauge := func(d *prometheus.Desc, n int, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	}
+	counter := func(d *prometheus.Desc, n uint64, label string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), label)
+	}
+	s := f.Stats()
+	gauge(descReached, 1)
+	gauge(descPackets, s.Packets)
+	gauge(descHeld, s.Waiting)
+	gauge(descDevices, s.InSync, "in-sync")
+	gauge(descDevices, s.OutOfSync, "out-of-sync")
+	gauge(descDevices, s.Unmanaged, "unmanaged")
+	counter(descPolls, s.Polls.Plan, "plan")
+	counter(descPolls, s.Polls.Idle, "idle")
+	counter(descPolls, s.Polls.Resend, "resend")
+	counter(descPolls, s.Polls.Failed, "failed")
+	counter(descReports, s.Reports.Committed, "committed")
+	counter(descReports, s.Reports.RolledBack, "rolled-back")
+	counter(descReports, s.Reports.Refused, "refused")
+	counter(descReports, s.Reports.Broken, "broken")
+}

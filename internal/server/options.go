@@ -1,0 +1,107 @@
+package server
+
+import (
+	"net"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+const configFile = "/etc/jamesd/jamesd.yaml"
+
+// options are the settings of jamesd.
+type options struct {
+	addr          string
+	db            string
+	ca, cert, key string
+	admins        []string
+
+	metricsAddr   string
+	metricsRemote bool
+
+	pollInterval    time.Duration
+	shutdownTimeout time.Duration
+
+	maxArchive    size
+	maxPacketSize size
+	allowDevices  bool
+
+	logLevel, logFormat string
+}
+
+func defaults() *options {
+	limits := archive.DefaultLimits()
+	return &options{
+		addr:            ":2761",
+		db:              "/var/lib/jamesd",
+		ca:              "/etc/jamesd/ca.crt",
+		cert:            "/etc/jamesd/server.crt",
+		key:             "/etc/jamesd/server.key",
+		metricsAddr:     "127.0.0.1:2762",
+		pollInterval:    30 * time.Second,
+		shutdownTimeout: 30 * time.Second,
+		maxArchive:      size(limits.MaxArchive),
+		maxPacketSize:   size(limits.MaxSize),
+		logLevel:        "info",
+		logFormat:       "text",
+	}
+}
+
+func (o *options) register(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	fs.StringVar(&o.addr, "addr", o.addr, "`address` to listen on for devices and admins; port 0 takes a free one, the log says which")
+	fs.StringVar(&o.db, "db", o.db, "where packets and states are kept: a `directory`, or a database as mongodb://HOST/NAME")
+	fs.StringVar(&o.ca, "ca", o.ca, "certificate `file` of the authority that devices and admins are known by")
+	fs.StringVar(&o.cert, "cert", o.cert, "certificate `file` of this server")
+	fs.StringVar(&o.key, "key", o.key, "key `file` of this server's certificate")
+	fs.StringSliceVar(&o.admins, "admins", o.admins, "common `names` of certificates that are admins although they lack the organisation jamesd:admin")
+	fs.String("config", configFile, "settings `file`; the standard one may be absent")
+	fs.StringVar(&o.metricsAddr, "metrics-addr", o.metricsAddr, "loopback `address` for /healthz, /readyz and /metrics, without TLS; empty for none")
+	fs.BoolVar(&o.metricsRemote, "metrics-remote", o.metricsRemote, "let --metrics-addr be an address that other machines reach: whoever reaches it can read the metrics")
+	fs.DurationVar(&o.pollInterval, "poll-interval", o.pollInterval, "how long devices wait between polls; each answer is spread by 10 %")
+	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long transfers may go on after a signal to end")
+	fs.Var(&o.maxArchive, "max-archive", "largest archive that can be uploaded, such as 500MiB")
+	fs.Var(&o.maxPacketSize, "max-packet-size", "largest sum of the sizes of a packet's files, such as 2GiB")
+	fs.BoolVar(&o.allowDevices, "allow-devices", o.allowDevices, "accept packets that contain device nodes and fifos")
+	fs.StringVar(&o.logLevel, "log-level", o.logLevel, "debug, info, warn or error; debug logs every poll")
+	fs.StringVar(&o.logFormat, "log-format", o.logFormat, "text or json")
+}
+
+// check fails with KindInvalid for settings that cannot be meant.
+func (o *options) check() error {
+	if err := checkAddr("addr", o.addr); err != nil {
+		return err
+	}
+	if o.metricsAddr != "" {
+		if err := checkAddr("metrics-addr", o.metricsAddr); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.admins {
+		if strings.TrimSpace(name) == "" {
+			return james.Errorf(james.KindInvalid, "--admins", "one of the names is empty")
+		}
+	}
+	switch {
+	case o.pollInterval < time.Second || o.pollInterval > 24*time.Hour:
+		return james.Errorf(james.KindInvalid, "--poll-interval", "%s is not between 1s and 24h", o.pollInterval)
+	case o.shutdownTimeout < 0:
+		return james.Errorf(james.KindInvalid, "--shutdown-timeout", "%s is negative", o.shutdownTimeout)
+	case o.maxArchive <= 0:
+		return james.Errorf(james.KindInvalid, "--max-archive", "must be at least 1 byte")
+	case o.maxPacketSize <= 0:
+		return james.Errorf(james.KindInvalid, "--max-packet-size", "must be at least 1 byte")
+	}
+	return checkDB(o.db)
+}
+
+func checkAddr(flag, addr string) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return james.Errorf(james.KindInvalid, "--"+flag, "%q is not HOST:PORT or :PORT", addr)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/pki"
+	"github.com/trusch/jamesd/internal/server/api"
+	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/version"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// multipartOverhead is what the body of an upload has beside its archive.
+const multipartOverhead = 16 << 20
+
+// jamesd is the running server.
+type jamesd struct {
+	o     *options
+	log   logrus.FieldLogger
+	tls   *tls.Config
+	state state
+
+	api, ops         *http.Server
+	apiConn, opsConn net.Listener // opsConn is nil where there is no listener for operators
+}
+
+// state is what the parts tell each other.
+type state struct {
+	fleet    atomic.Pointer[fleet.Fleet] // nil until the store was reached
+	stopping atomic.Bool
+
+	mu    sync.Mutex
+	cause error // why the store was not reached
+}
+
+func (s *state) setCause(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cause = err
+}
+
+func (s *state) getCause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
+// run is jamesd from its certificates to its last write. It returns nil when it
+// ended because ctx did.
+func run(ctx context.Context, o *options, log logrus.FieldLogger) error {
+	d := &jamesd{o: o, log: log}
+	var err error
+	if d.tls, err = pki.ServerTLS(o.ca, o.cert, o.key); err != nil {
+		return james.Cannot("start", "", err)
+	}
+	if err := d.listen(); err != nil {
+		return james.Cannot("start", "", err)
+	}
+	return d.serve(ctx)
+}
+
+// listen opens both listeners.
+func (d *jamesd) listen() error {
+	conn, err := net.Listen("tcp", d.o.addr)
+	if err != nil {
+		return listenError("--addr", err)
+	}
+	d.apiConn = conn
+	if d.o.metricsAddr != "" {
+		if d.opsConn, err = listenOps(d.o.metricsAddr, d.o.metricsRemote); err != nil {
+			conn.Close()
+			return err
+		}
+	}
+	d.build()
+	d.log.WithFields(logrus.Fields{"addr": conn.Addr().String(), "version": version.String()}).Info("listening")
+	if d.opsConn != nil {
+		d.log.WithField("addr", d.opsConn.Addr().String()).Info("metrics listening")
+	}
+	return nil
+}
+
+// listenError names the flag that the address came from.
+func listenError(flag string, err error) error {
+	return james.Errorf(james.KindInvalid, flag, "%w", err).
+		WithHint("Is another jamesd running? Another address can be given with %s.", flag)
+}
+
+func (d *jamesd) build() {
+	metrics := newMetrics(d.state.fleet.Load, d.tls, d.o.ca)
+	handler := api.Handler(api.Options{
+		Fleet: d.state.fleet.Load, Log: d.log, Admins: d.o.admins,
+		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: metrics.observe,
+	})
+	d.api = api.NewServer(handler, d.tls, d.log)
+	d.api.RegisterOnShutdown(func() {
+		if f := d.state.fleet.Load(); f != nil {
+			f.Drain()
+		}
+	})
+	d.ops = newOps(&d.state, metrics)
+}
+
+// serve runs the parts until ctx ends or one of them fails, and ends the others:
+// first the API, as its requests need the fleet; then the fleet, which saves
+// what it has not yet; the listener for operators last, so that it can be seen.
+func (d *jamesd) serve(ctx context.Context) error {
+	failed := make(chan error, 3)
+	var listeners, work sync.WaitGroup
+	listeners.Go(func() { failed <- served(d.api.ServeTLS(d.apiConn, "", "")) })
+	if d.opsConn != nil {
+		listeners.Go(func() { failed <- served(d.ops.Serve(d.opsConn)) })
+	}
+	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	work.Go(func() { failed <- d.work(workCtx) })
+	work.Go(func() { watchdog(workCtx, &d.state) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	d.state.stopping.Store(true)
+	notify("STOPPING=1")
+	d.shutdown()
+	stopWork()
+	work.Wait()
+	d.ops.Close()
+	listeners.Wait()
+	close(failed)
+	for late := range failed {
+		err = errors.Join(err, late)
+	}
+	d.log.Info("stopped")
+	return err
+}
+
+// served returns nil for the error by which a server says that it was told to end.
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// shutdown lets requests finish for as long as --shutdown-timeout says. Held
+// polls are answered at once.
+func (d *jamesd) shutdown() {
+	ctx, cancel := context.WithTimeout(context.Background(), d.o.shutdownTimeout)
+	defer cancel()
+	if err := d.api.Shutdown(ctx); err != nil {
+		d.log.WithField("timeout", d.o.shutdownTimeout.String()).Warn("transfers cut short")
+		d.api.Close()
+	}
+}
+
+// work opens the store and runs the fleet on it.
+func (d *jamesd) work(ctx context.Context) error {
+	var b *backend
+	var f *fleet.Fleet
+	err := retry(ctx, func() (err error) {
+		b, f, err = d.reach(ctx)
+		return err
+	}, func(err error, pause time.Duration) {
+		d.state.setCause(err)
+		d.log.WithFields(logrus.Fields{"kind": james.KindOf(err), "error": err, "pause": pause.String()}).Warn("store not reached")
+		notify("READY=1\nSTATUS=waiting for the store: " + err.Error())
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return james.Cannot("start", "", err)
+	}
+	d.state.fleet.Store(f)
+	d.log.WithField("packets", len(f.Packets())).Info("ready")
+	notify("READY=1\nSTATUS=serving")
+	err = f.Run(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, b.close())
+}
+
+// reach opens the store and loads the fleet from it.
+func (d *jamesd) reach(ctx context.Context) (*backend, *fleet.Fleet, error) {
+	b, err := openBackend(ctx, d.o.db)
+	if err != nil {
+		return nil, nil, err
+	}
+	limits := archive.DefaultLimits()
+	limits.MaxArchive, limits.MaxSize, limits.AllowDevices = int64(d.o.maxArchive), int64(d.o.maxPacketSize), d.o.allowDevices
+	f, err := fleet.New(ctx, fleet.Options{
+		Store: b.store, Blobs: b.blobs, Log: d.log, Limits: limits, PollInterval: d.o.pollInterval,
+	})
+	if err != nil {
+		b.close()
+		return nil, nil, err
+	}
+	return b, f, nil
+}

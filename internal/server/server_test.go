@@ -1,0 +1,370 @@
+package server_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/trusch/jamesd/internal/server"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// tarOf returns an archive of one file.
+func tarOf(t testing.TB, content string) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	must(t, w.WriteHeader(&tar.Header{Name: "f", Mode: 0o644, Size: int64(len(content)), ModTime: time.Unix(1, 0)}))
+	io.WriteString(w, content)
+	must(t, w.Close())
+	return buf.Bytes()
+}
+
+// TestServe: a jamesd on a directory that is not there yet serves, shows itself,
+// ends when it is told to, and knows everything when it comes back.
+func TestServe(t *testing.T) {
+	t.Parallel()
+	db := filepath.Join(t.TempDir(), "new", "db")
+	p := run(t, nil, standard(db)...)
+	p.logged(t, "ready")
+	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ready\n"} {
+		if status, body := p.get(t, path); status != http.StatusOK || body != want {
+			t.Errorf("%s: %d %q", path, status, body)
+		}
+	}
+	_, err := p.client(t, "root").AddPacket(t.Context(), james.AddPacketRequest{Name: "hello"}, bytes.NewReader(tarOf(t, "hello")))
+	must(t, err)
+	_, err = p.client(t, "device-1").Poll(t.Context(), james.PollRequest{Report: &james.DeviceReport{}})
+	must(t, err)
+	p.stop(t)
+
+	p = run(t, nil, standard(db)...)
+	packets, err := p.client(t, "root").Packets(t.Context(), "")
+	for james.KindOf(err) == james.KindUnavailable { // it listens before it has opened the directory
+		packets, err = p.client(t, "root").Packets(t.Context(), "")
+	}
+	must(t, err)
+	devices, err := p.client(t, "root").Devices(t.Context())
+	must(t, err)
+	if len(packets) != 1 || len(devices) != 1 || devices[0].LastSeen.IsZero() {
+		t.Fatalf("it came back with %+v and %+v", packets, devices)
+	}
+	p.stop(t)
+}
+
+// TestMetrics holds the names that dashboards use.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	p := run(t, nil, standard(t.TempDir())...)
+	p.logged(t, "ready")
+	_, err := p.client(t, "device-1").Poll(t.Context(), james.PollRequest{Report: &james.DeviceReport{}})
+	must(t, err)
+	_, err = p.client(t, "device-1").Packets(t.Context(), "")
+	if james.KindOf(err) != james.KindDenied {
+		t.Fatal(err)
+	}
+	status, body := p.get(t, "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	for _, line := range []string{
+		`jamesd_build_info{commit="`,
+		`jamesd_certificate_expiry_timestamp_seconds{certificate="authority"} `,
+		`jamesd_certificate_expiry_timestamp_seconds{certificate="server"} `,
+		`jamesd_devices{condition="in-sync"} 0`,
+		`jamesd_devices{condition="out-of-sync"} 0`,
+		`jamesd_devices{condition="unmanaged"} 1`,
+		`jamesd_packets 0`,
+		`jamesd_polls_held 0`,
+		`jamesd_polls_total{outcome="failed"} 0`,
+		`jamesd_polls_total{outcome="idle"} 1`,
+		`jamesd_polls_total{outcome="plan"} 0`,
+		`jamesd_polls_total{outcome="resend"} 0`,
+		`jamesd_reports_total{result="committed"} 0`,
+		`jamesd_reports_total{result="rolled-back"} 0`,
+		`jamesd_request_bytes_total{route="POST /v1/poll"} `,
+		`jamesd_request_duration_seconds_count{route="POST /v1/poll"} 1`,
+		`jamesd_requests_total{route="GET /v1/packets",status="403"} 1`,
+		`jamesd_requests_total{route="POST /v1/poll",status="204"} 1`,
+		`jamesd_response_bytes_total{route="GET /v1/packets"} `,
+		`jamesd_store_reached 1`,
+		`go_goroutines `,
+		`process_resident_memory_bytes `,
+	} {
+		if !strings.Contains(body, "\n"+line) {
+			t.Errorf("there is no %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(body)
+	}
+}
+
+// TestRefusesToStart: what cannot work ends jamesd at once, in a sentence.
+func TestRefusesToStart(t *testing.T) {
+	t.Parallel()
+	taken := t.TempDir()
+	first := run(t, nil, standard(taken)...)
+	first.logged(t, "ready")
+	busy := first.addr(t, "listening")
+	file := func(name, content string) string {
+		path := filepath.Join(t.TempDir(), name)
+		must(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	for _, row := range []struct {
+		name string
+		env  []string
+		args []string // after the standard ones
+		code int
+		says string
+	}{
+		{"directory of another jamesd", nil, []string{"--db", taken}, 1, taken},
+		{"directory is a file", nil, []string{"--db", file("db", "x")}, 1, "db"},
+		{"no certificate", nil, []string{"--cert", "/nowhere/server.crt"}, 1, "/nowhere/server.crt: there is no such file"},
+		{"key of another", nil, []string{"--key", filepath.Join(certs, "root.key")}, 1, "is not the key of"},
+		{"certificate of a client", nil, []string{"--cert", filepath.Join(certs, "root.crt"), "--key", filepath.Join(certs, "root.key")}, 1, "not made for a server"},
+		{"address is taken", nil, []string{"--addr", busy}, 1, "address already in use"},
+		{"metrics address is taken", nil, []string{"--metrics-addr", busy}, 1, "--metrics-addr"},
+		{"metrics for everybody", nil, []string{"--metrics-addr", "0.0.0.0:0"}, 2, "can be reached by other machines"},
+		{"metrics for everybody, without a host", nil, []string{"--metrics-addr", ":0"}, 2, "can be reached by other machines"},
+		{"unknown flag", nil, []string{"--adr", ":1"}, 2, "unknown flag: --adr"},
+		{"argument", nil, []string{"serve"}, 2, "serve: there is no such command"},
+		{"address without port", nil, []string{"--addr", "localhost"}, 2, "--addr"},
+		{"unknown database", nil, []string{"--db", "postgres://x"}, 2, `no kind of database "postgres"`},
+		{"no database", nil, []string{"--db", ""}, 2, "--db"},
+		{"interval too short", nil, []string{"--poll-interval", "10ms"}, 2, "--poll-interval"},
+		{"malformed size", nil, []string{"--max-archive", "8 elephants"}, 2, "is not a size"},
+		{"size of nothing", nil, []string{"--max-packet-size", "0"}, 2, "--max-packet-size"},
+		{"unknown level", nil, []string{"--log-level", "loud"}, 2, `"loud"`},
+		{"empty admin", nil, []string{"--admins", "a,,b"}, 2, "--admins"},
+		{"environment", []string{"JAMESD_SERVER_POLL_INTERVAL=often"}, nil, 2, "JAMESD_SERVER_POLL_INTERVAL"},
+		{"settings file", nil, []string{"--config", file("a.yaml", "poll-interval: 5s\nmax-archiv: 1\n")}, 2, "a.yaml:2"},
+		{"no settings file", nil, []string{"--config", "/nowhere/jamesd.yaml"}, 2, "/nowhere/jamesd.yaml"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			p := run(t, row.env, append(standard(t.TempDir()), row.args...)...)
+			if code := p.exit(t); code != row.code || !strings.Contains(p.output(), row.says) {
+				t.Fatalf("it exited with %d:\n%s", code, p.output())
+			}
+			if !strings.Contains(p.output(), "jamesd: ") {
+				t.Errorf("it does not say its name:\n%s", p.output())
+			}
+		})
+	}
+}
+
+// TestSettings: the file, the environment and the command line all count, in
+// this order.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	settings := filepath.Join(t.TempDir(), "jamesd.yaml")
+	must(t, os.WriteFile(settings, []byte("poll-interval: 100s\nlog-level: warn\nlog-format: text\nadmins: [device-1]\n"), 0o600))
+	args := standard(t.TempDir()) // --log-format json
+	p := run(t, []string{"JAMESD_SERVER_LOG_LEVEL=info", "JAMESD_SERVER_CONFIG=" + settings}, args...)
+	p.logged(t, "ready")
+	if _, err := p.client(t, "device-1").Devices(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p.stop(t)
+	p = run(t, []string{"JAMESD_SERVER_POLL_INTERVAL=200s", "JAMESD_SERVER_CONFIG=" + settings}, append(args, "--admins", "boss", "--log-level", "info")...)
+	p.logged(t, "ready")
+	resp, err := p.client(t, "device-1").Poll(t.Context(), james.PollRequest{Report: &james.DeviceReport{}})
+	if err != nil || resp.Interval < 180 || resp.Interval > 220 {
+		t.Errorf("answered %+v, %v", resp, err)
+	}
+}
+
+// TestStoreUnreachable: jamesd is there, says what it waits for, and goes on trying.
+func TestStoreUnreachable(t *testing.T) {
+	t.Parallel()
+	p := run(t, nil, standard("mongodb://127.0.0.1:1/test?serverSelectionTimeoutMS=100")...)
+	line := p.logged(t, "store not reached")
+	if line["kind"] != "unavailable" || line["level"] != "warning" {
+		t.Errorf("logged %v", line)
+	}
+	if status, body := p.get(t, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "127.0.0.1:1") {
+		t.Errorf("/readyz: %d %q", status, body)
+	}
+	if status, _ := p.get(t, "/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz: %d", status)
+	}
+	if _, body := p.get(t, "/metrics"); !strings.Contains(body, "jamesd_store_reached 0") {
+		t.Errorf("/metrics: %s", body)
+	}
+	_, err := p.client(t, "root").Devices(t.Context())
+	if james.KindOf(err) != james.KindUnavailable || !strings.Contains(err.Error(), "store") {
+		t.Errorf("got %v", err)
+	}
+	p.stop(t)
+}
+
+// upload starts an upload that ends when finish is called, and waits until the
+// server has begun to read it.
+func upload(t *testing.T, p *process) (finish func(error), done chan error) {
+	t.Helper()
+	content := tarOf(t, strings.Repeat("x", 1<<20))
+	rest, w := io.Pipe()
+	done = make(chan error, 1)
+	c := p.client(t, "root")
+	go func() {
+		_, err := c.AddPacket(t.Context(), james.AddPacketRequest{Name: "slow"}, rest)
+		done <- err
+	}()
+	_, err := w.Write(content[:len(content)/2])
+	must(t, err)
+	return func(err error) {
+		if err == nil {
+			w.Write(content[len(content)/2:])
+		}
+		w.CloseWithError(err)
+	}, done
+}
+
+// TestShutdown: held polls are answered, and a transfer gets to its end.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	p := run(t, nil, standard(t.TempDir())...)
+	p.logged(t, "ready")
+	report := &james.DeviceReport{}
+	device := p.client(t, "device-1")
+	_, err := device.Poll(t.Context(), james.PollRequest{Report: report})
+	must(t, err)
+	held := make(chan error, 1)
+	go func() {
+		_, err := device.Poll(t.Context(), james.PollRequest{Same: report.Digest(), Wait: 300})
+		held <- err
+	}()
+	for _, body := p.get(t, "/metrics"); !strings.Contains(body, "jamesd_polls_held 1"); {
+		_, body = p.get(t, "/metrics")
+	}
+	finish, uploaded := upload(t, p)
+	p.signal(t, syscall.SIGTERM)
+	if err := <-held; err != nil {
+		t.Errorf("the held poll: %v", err)
+	}
+	if status, body := p.get(t, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "stopping") {
+		t.Errorf("/readyz: %d %q", status, body)
+	}
+	finish(nil)
+	if err := <-uploaded; err != nil {
+		t.Errorf("the upload: %v", err)
+	}
+	if code := p.exit(t); code != 0 {
+		t.Errorf("it exited with %d", code)
+	}
+}
+
+// TestShutdownTimeout: a transfer that does not come to its end is cut short.
+func TestShutdownTimeout(t *testing.T) {
+	t.Parallel()
+	p := run(t, nil, append(standard(t.TempDir()), "--shutdown-timeout", "100ms")...)
+	p.logged(t, "ready")
+	finish, uploaded := upload(t, p)
+	p.stop(t)
+	finish(errUnfinished)
+	if err := <-uploaded; err == nil {
+		t.Error("an upload succeeded that was not finished")
+	}
+	p.logged(t, "transfers cut short")
+}
+
+// TestSecondSignal: who sends two has no time.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p := run(t, nil, append(standard(t.TempDir()), "--shutdown-timeout", "1h")...)
+	p.logged(t, "ready")
+	finish, uploaded := upload(t, p)
+	p.signal(t, syscall.SIGINT)
+	p.logged(t, "stopping")
+	p.signal(t, syscall.SIGTERM)
+	if code := p.exit(t); code != 1 || !strings.Contains(p.output(), "second signal") {
+		t.Errorf("it exited with %d", code)
+	}
+	finish(errUnfinished)
+	<-uploaded
+}
+
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	unreachable := james.Errorf(james.KindUnavailable, "store", "does not answer")
+	t.Run("until it works", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var pauses []time.Duration
+			start := time.Now()
+			err := server.Retry(t.Context(), func() error {
+				if len(pauses) == 7 {
+					return nil
+				}
+				return unreachable
+			}, func(_ error, pause time.Duration) { pauses = append(pauses, pause) })
+			must(t, err)
+			if got, want := time.Since(start), (1+2+4+8+16+30+30)*time.Second; got != want {
+				t.Errorf("it took %s, want %s: %v", got, want, pauses)
+			}
+		})
+	})
+	t.Run("unless it never will", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			locked := james.Errorf(james.KindConflict, "store", "is locked")
+			err := server.Retry(t.Context(), func() error { return locked }, func(error, time.Duration) { t.Error("tried again") })
+			if !errors.Is(err, locked) {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("until it is told to end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			err := server.Retry(ctx, func() error { return unreachable }, func(error, time.Duration) {})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func TestSize(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		text  string
+		bytes int64 // -1 where it is refused
+		back  string
+	}{
+		{"0", 0, "0"},
+		{"1", 1, "1"},
+		{"1023B", 1023, "1023"},
+		{"1KiB", 1024, "1KiB"},
+		{"500MiB", 500 << 20, "500MiB"},
+		{"8G", 8 << 30, "8GiB"},
+		{"2 TiB", 2 << 40, "2TiB"},
+		{"1536KiB", 1536 << 10, "1536KiB"},
+		{"", -1, ""},
+		{"MiB", -1, ""},
+		{"-1", -1, ""},
+		{"1.5GiB", -1, ""},
+		{"1GB", -1, ""},
+		{"9999999TiB", -1, ""},
+	} {
+		var s server.Size
+		err := s.Set(row.text)
+		switch {
+		case (err != nil) != (row.bytes < 0):
+			t.Errorf("%q: %v", row.text, err)
+		case err == nil && (int64(s) != row.bytes || s.String() != row.back):
+			t.Errorf("%q is %d, %s", row.text, int64(s), s.String())
+		}
+	}
+}

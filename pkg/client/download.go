@@ -1,0 +1,100 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Manifest returns the manifest of a packet, whose digest it has. It fails with
+// KindDenied where the packet is not the caller's business, with KindNotFound,
+// and with KindCorrupt.
+func (c *Client) Manifest(ctx context.Context, packet james.Digest) (*james.Manifest, error) {
+	r, err := packetRequest("get the manifest of packet", http.MethodGet, packet, "/manifest")
+	if err != nil {
+		return nil, err
+	}
+	var m *james.Manifest
+	err = c.retry(ctx, &r, func() error {
+		resp, err := c.send(ctx, &r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		m, err = james.DecodeManifest(resp.Body, packet)
+		return err
+	})
+	return m, err
+}
+
+// Archive returns the bytes of a packet's archive from offset on, to its end;
+// the caller closes it and verifies the whole. It fails with KindConflict when
+// the server has other bytes than a says. It does not retry: after an error,
+// the caller goes on from where it is.
+func (c *Client) Archive(ctx context.Context, packet james.Digest, a james.Archive, offset int64) (io.ReadCloser, error) {
+	r, err := packetRequest("get the archive of packet", http.MethodGet, packet, "/archive")
+	switch {
+	case err != nil:
+		return nil, err
+	case offset < 0 || offset > a.Size:
+		return nil, named(&r, james.Errorf(james.KindInvalid, "", "there is no byte %d of %d", offset, a.Size))
+	case offset == a.Size:
+		return http.NoBody, nil
+	}
+	etag := `"` + a.Digest.String() + `"`
+	if offset > 0 {
+		r.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", offset)}, "If-Range": {etag}}
+	}
+	resp, err := c.send(ctx, &r)
+	if err != nil {
+		return nil, named(&r, err)
+	}
+	if err := c.position(resp, etag, a.Size, offset); err != nil {
+		resp.Body.Close()
+		return nil, named(&r, err)
+	}
+	return &exactly{ReadCloser: resp.Body, left: a.Size - offset, addr: c.o.Addr}, nil
+}
+
+// position makes sure that the next byte of the answer is the one at offset of
+// the right bytes.
+func (c *Client) position(resp *http.Response, etag string, size, offset int64) error {
+	if got := resp.Header.Get("Etag"); got != etag {
+		return james.Errorf(james.KindConflict, c.o.Addr, "the server has another archive: %s, not %s", got, etag)
+	}
+	if resp.StatusCode == http.StatusPartialContent {
+		want := fmt.Sprintf("bytes %d-%d/%d", offset, size-1, size)
+		if got := resp.Header.Get("Content-Range"); got != want {
+			return james.Errorf(james.KindConflict, c.o.Addr, "the server sent %q, not %q", got, want)
+		}
+		return nil
+	}
+	if resp.ContentLength >= 0 && resp.ContentLength != size {
+		return james.Errorf(james.KindConflict, c.o.Addr, "the archive has %d bytes, not %d", resp.ContentLength, size)
+	}
+	// Something in between does not know ranges; the bytes before offset come again.
+	_, err := io.CopyN(io.Discard, resp.Body, offset)
+	return err
+}
+
+// exactly reads as many bytes as there must be.
+type exactly struct {
+	io.ReadCloser
+	left int64
+	addr string
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	n, err := e.ReadCloser.Read(p)
+	e.left -= int64(n)
+	switch {
+	case e.left < 0:
+		return 0, james.Errorf(james.KindCorrupt, e.addr, "the server sent more bytes than the archive has")
+	case err == io.EOF && e.left > 0:
+		return n, james.Errorf(james.KindUnavailable, e.addr, "the download ended %d bytes early", e.left)
+	}
+	return n, err
+}
