@@ -1,0 +1,132 @@
+package disk
+
+import (
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Meta is what a file has besides its content.
+type Meta struct {
+	Mode uint32 // as chmod takes it; ignored for a symbolic link
+	// UID and GID are set by the superuser only: an agent of another user keeps
+	// its own.
+	UID, GID uint32
+	Time     time.Time // of last modification; zero leaves it
+	// Xattrs are set in addition to those that are there. Attributes in the
+	// namespaces security and trusted are set by the superuser only.
+	Xattrs map[string][]byte
+}
+
+// SetMeta gives what lies at path the mode, owner, extended attributes and time
+// of m. The owner comes first, because changing it clears setuid bits and
+// capabilities, and the time last. On a file system that has no owners and modes
+// (FAT) what it refuses is left out.
+func (d *Disk) SetMeta(path string, m Meta) error {
+	info, err := d.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Type != james.TypeFile && info.Type != james.TypeDir {
+		return d.setMeta(path, info.Type, -1, m)
+	}
+	fd, err := d.walk(path, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return failure(d.Abs(path), err)
+	}
+	defer unix.Close(fd)
+	return d.setMeta(path, info.Type, fd, m)
+}
+
+// setMeta is SetMeta for a path of known type; fd is open on a file or directory
+// and -1 for all else.
+func (d *Disk) setMeta(path string, t james.EntryType, fd int, m Meta) error {
+	if d.Privileged() {
+		if err := d.chown(path, m); err != nil {
+			return err
+		}
+	}
+	if t != james.TypeSymlink {
+		if err := d.chmod(path, fd, m.Mode); err != nil {
+			return err
+		}
+	}
+	for _, attr := range slices.Sorted(maps.Keys(m.Xattrs)) {
+		if !d.settable(attr) {
+			continue
+		}
+		if err := d.setXattr(path, fd, attr, m.Xattrs[attr]); err != nil {
+			return err
+		}
+	}
+	if m.Time.IsZero() {
+		return nil
+	}
+	return d.SetTime(path, m.Time)
+}
+
+func (d *Disk) chown(path string, m Meta) error {
+	return d.do(Op{Name: "chown", Path: d.Abs(path)}, func() error {
+		return d.inDir(path, func(dir int, name string) error {
+			return tolerate(dir, unix.Fchownat(dir, name, int(m.UID), int(m.GID), unix.AT_SYMLINK_NOFOLLOW))
+		})
+	})
+}
+
+func (d *Disk) chmod(path string, fd int, mode uint32) error {
+	return d.do(Op{Name: "chmod", Path: d.Abs(path)}, func() error {
+		if fd >= 0 {
+			return tolerate(fd, unix.Fchmod(fd, mode))
+		}
+		return d.inDir(path, func(dir int, name string) error { // a node in a staging area, where no link can be
+			return tolerate(dir, unix.Fchmodat(dir, name, mode, 0))
+		})
+	})
+}
+
+func (d *Disk) setXattr(path string, fd int, attr string, value []byte) error {
+	return d.do(Op{Name: "setxattr", Path: d.Abs(path), To: attr, Size: int64(len(value))}, func() error {
+		if fd >= 0 {
+			return tolerate(fd, unix.Fsetxattr(fd, attr, value, 0))
+		}
+		return d.byName(path, func(name string) error { return unix.Lsetxattr(name, attr, value, 0) })
+	})
+}
+
+// SetTime sets the time of last modification of what lies at path.
+func (d *Disk) SetTime(path string, t time.Time) error {
+	return d.do(Op{Name: "utimes", Path: d.Abs(path)}, func() error {
+		return d.inDir(path, func(dir int, name string) error {
+			ts := timespec(t)
+			return unix.UtimesNanoAt(dir, name, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+		})
+	})
+}
+
+// timespec returns t, or the last second that the system's type can hold: 32-bit
+// systems end in 2038.
+func timespec(t time.Time) unix.Timespec {
+	ts, err := unix.TimeToTimespec(t)
+	if err != nil {
+		ts = unix.NsecToTimespec(int64(math.MaxInt32) * int64(time.Second))
+	}
+	return ts
+}
+
+// tolerate drops the refusal of a file system that has no owners, modes and
+// attributes. fd is open on any file of it.
+func tolerate(fd int, err error) error {
+	var fs unix.Statfs_t
+	if (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP)) && unix.Fstatfs(fd, &fs) == nil {
+		if magic := uint32(fs.Type); magic == unix.MSDOS_SUPER_MAGIC || magic == unix.EXFAT_SUPER_MAGIC {
+			return nil
+		}
+	}
+	return err
+}

@@ -1,0 +1,45 @@
+// Package txn carries a plan out on a device as one transaction: afterwards the
+// device is as the plan wants it, or as it was before, never between.
+//
+// # How
+//
+// Prepare reads, decides everything and refuses what can be refused: it turns
+// the plan into a list of operations on physical paths. Stage unpacks the new
+// files into a work area, ".jamesc" in the topmost directory of each mount that
+// is touched, verifies and syncs them. Then the whole list is written to the
+// journal, and from here on the device changes: old files are renamed into the
+// work area ("away"), new ones out of it ("place"), and scripts run in between.
+// At last everything is synced, the commit record is written, the inventory
+// replaced and the work area removed.
+//
+// # What always holds
+//
+// Before the commit record is durable, every way out leads back; after it,
+// forward. Undoing looks at what is there, not at how far anybody got: an old
+// file that lies in the work area goes back to its path; a new file whose staged
+// copy is gone goes back to the work area. So undoing can be cut off anywhere and
+// begun again, by this process or the next, in whatever order the disk kept it.
+// Between the "away" of a path and the "place" of it everything is synced once,
+// so that a power cut cannot keep the second and lose the first.
+//
+// A file of a packet that an administrator changed below a configuration
+// directory is never overwritten and never removed; see config.go.
+//
+// # Scripts
+//
+// Every script has a mirror, which is what undoes it: preinst and postrm,
+// postinst and prerm. While a step is undone, the mirror of each script that had
+// begun runs with the argument "restore", at the mirrored moment:
+//
+//	script (argument)              mirror, with "restore"   at this moment of undoing
+//	old prerm (upgrade, remove)    old postinst             its files are back
+//	old postrm (upgrade, remove)   old preinst              before its files come back
+//	new preinst (install, upgrade) new postrm               its files are gone
+//	new postinst (install, upgrade) new prerm               before its files go
+//
+// A script that a packet has not counts as begun when its turn has come, so that
+// a postrm without a preinst cleans up all the same. A mirror that fails is told
+// in the report and stops nothing. docs/scripts.md says this to operators.
+//
+// The package knows no servers and no archives' formats: it is handed a Source.
+package txn

@@ -1,0 +1,252 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/journal"
+	"github.com/trusch/jamesd/internal/device/script"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Source is where a plan's packets come from.
+type Source interface {
+	Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error)
+	// Archive returns the whole archive, as it was uploaded.
+	Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error)
+}
+
+// Options says what an Installer works with. Disk and StateDir are required.
+type Options struct {
+	Disk *disk.Disk // the install root; the caller closes it
+	// StateDir is the installer's own directory. It may lie in the install root;
+	// no packet may put files into it.
+	StateDir string
+	Scripts  *script.Runner     // nil means the zero Runner
+	Log      logrus.FieldLogger // nil means no log
+	Now      func() time.Time   // nil means time.Now
+	// ConfigDirs are the directories whose regular files are configuration; nil
+	// means "etc".
+	ConfigDirs []james.Path
+	// BeforeApply, where set, is asked when everything is staged and nothing is
+	// changed; an error refuses the plan. staged finds the staged copy of a path.
+	BeforeApply func(ctx context.Context, plan *james.Plan, staged func(james.Path) (file string, ok bool)) error
+}
+
+// Installer changes the device. Its methods are safe for concurrent use; one
+// transaction runs at a time.
+type Installer struct {
+	Options
+	state  *disk.Disk
+	unlock func()
+
+	busy sync.Mutex // held by a transaction
+	log  *journal.Journal
+	// pending says that the journal holds a transaction that has not ended.
+	pending bool
+
+	mu  sync.Mutex // guards inv
+	inv *inventory
+}
+
+// Open returns the installer of a device. It fails with KindConflict where
+// another process has the state directory, and with KindCorrupt where the
+// inventory cannot be read. Recover must be called before anything else.
+func Open(o Options) (*Installer, error) {
+	if o.Scripts == nil {
+		o.Scripts = &script.Runner{}
+	}
+	if o.Log == nil {
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		o.Log = quiet
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.ConfigDirs == nil {
+		o.ConfigDirs = []james.Path{"etc"}
+	}
+	state, err := o.Disk.At(o.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	if state.Root() == o.Disk.Root() {
+		return nil, errors.Join(james.Errorf(james.KindInvalid, state.Root(), "is the install root and cannot be the state directory too"), state.Close())
+	}
+	i := &Installer{Options: o, state: state}
+	if err := i.open(); err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	return i, nil
+}
+
+func (i *Installer) open() error {
+	unlock, err := i.state.Lock(lockFile)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return james.Errorf(james.KindConflict, i.state.Root(), "another agent works with this state directory").
+			WithHint("stop it, or give this one a --state-dir and an --install-root of its own")
+	}
+	if err != nil {
+		return err
+	}
+	i.unlock = unlock
+	for _, dir := range []string{manifestDir, runDir} {
+		if err := i.state.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if i.inv, err = loadInventory(i.state, stateFile); err != nil {
+		return err
+	}
+	return i.openJournal()
+}
+
+// openJournal reads the journal anew.
+func (i *Installer) openJournal() error {
+	if i.log != nil {
+		i.log.Close()
+		i.log = nil
+	}
+	log, records, err := journal.Open(i.state, journalFile)
+	if err != nil {
+		return err
+	}
+	i.log, i.pending = log, len(records) > 0
+	return nil
+}
+
+// Close gives the state directory free. It waits for a transaction to end.
+func (i *Installer) Close() error {
+	i.busy.Lock()
+	defer i.busy.Unlock()
+	var err error
+	if i.log != nil {
+		err = i.log.Close()
+	}
+	if i.unlock != nil {
+		i.unlock()
+	}
+	return errors.Join(err, i.state.Close())
+}
+
+// Apps returns the installed packets, sorted by name.
+func (i *Installer) Apps() []james.App {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	apps := make([]james.App, len(i.inv.Apps))
+	for n, a := range i.inv.Apps {
+		apps[n] = a.App
+	}
+	return apps
+}
+
+func (i *Installer) inventory() *inventory {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.inv
+}
+
+func (i *Installer) setInventory(inv *inventory) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.inv = inv
+}
+
+// Apply carries the plan out as one transaction. The report says how it ended;
+// the error is only for what prevents a report: a transaction of before that
+// cannot be ended, or a state directory that cannot be read. When ctx is done
+// before anything is changed the plan is refused, afterwards it is undone or, if
+// nothing is left to do, committed.
+func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*james.Report, error) {
+	i.busy.Lock()
+	defer i.busy.Unlock()
+	if i.pending {
+		before, err := i.recover(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if before != nil && before.Result == james.Broken {
+			return nil, james.Errorf(james.KindUnavailable, "device", "the transaction before this one is not undone yet: %s", before.Error)
+		}
+	}
+	t := &txn{i: i, plan: plan, started: i.Now().UTC()}
+	log := i.Log.WithFields(logrus.Fields{"txn": plan.ID.Short(), "revision": plan.Revision})
+	t.log = log
+	if len(plan.Steps) == 0 {
+		return t.report(james.Committed, nil), nil
+	}
+	log.WithField("steps", len(plan.Steps)).Info("transaction begins")
+	report := t.apply(ctx, src)
+	t.logEnd(report)
+	return report, nil
+}
+
+// Recover ends the transaction that a crash interrupted, back or forward, and
+// returns its report; nil when there was none. A report of Broken means that it
+// could not be undone; the next Recover or Apply tries again.
+func (i *Installer) Recover(ctx context.Context) (*james.Report, error) {
+	i.busy.Lock()
+	defer i.busy.Unlock()
+	return i.recover(ctx)
+}
+
+func (t *txn) logEnd(r *james.Report) {
+	log := t.log.WithField("result", r.Result)
+	if r.Error == "" {
+		log.Info("transaction ended")
+		return
+	}
+	log.WithFields(logrus.Fields{"kind": r.Kind, "error": r.Error}).Warn("transaction failed")
+}
+
+// report returns the report of the transaction's end. f is nil where nothing
+// failed.
+func (t *txn) report(result james.Result, f *failure) *james.Report {
+	r := &james.Report{
+		Plan: t.plan.ID, Revision: t.plan.Revision, Result: result,
+		Started: t.started, Ended: t.i.Now().UTC(), Recovered: t.recovered,
+	}
+	if f != nil {
+		r.Error, r.Kind, r.App, r.Script, r.Output = f.Error, f.Kind, f.App, f.Script, f.Output
+	}
+	for _, w := range t.warnings {
+		r.Error += "; while undoing: " + w
+	}
+	return r
+}
+
+// failure is what made a transaction fail, as the journal keeps it.
+type failure struct {
+	Error  string           `json:"error"`
+	Kind   james.Kind       `json:"kind"`
+	App    string           `json:"app,omitempty"`
+	Script james.ScriptName `json:"script,omitempty"`
+	Output string           `json:"output,omitempty"`
+}
+
+// newFailure describes err, which happened at a step, or at none.
+func newFailure(step *step, err error) *failure {
+	f := &failure{Kind: james.KindOf(err)}
+	if step != nil {
+		f.App = step.name()
+		err = james.Cannot(string(step.action()), step.app().String(), err)
+	}
+	var s *script.Error
+	if errors.As(err, &s) {
+		f.Script, f.Output = s.Name, s.Output
+	}
+	f.Error = err.Error()
+	if hint := james.HintOf(err); hint != "" {
+		f.Error = fmt.Sprintf("%s; %s", f.Error, hint)
+	}
+	return f
+}

@@ -1,0 +1,90 @@
+package txn
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// What is in the state directory.
+const (
+	stateFile   = "state.json"
+	nextFile    = "next.json" // the inventory of after the transaction
+	journalFile = "journal"
+	lockFile    = "lock"
+	manifestDir = "manifests" // of the installed packets and those of the transaction
+	runDir      = "run"       // the scripts of the transaction
+)
+
+// maxInventory bounds the inventory, in bytes.
+const maxInventory = 64 << 20
+
+// inventory is what the installer has put on the device. It is never changed
+// once made.
+type inventory struct {
+	Apps []installed  `json:"apps"` // sorted by name
+	Dirs []james.Path `json:"dirs"` // physical, those that the installer made; sorted
+}
+
+// installed is an app with what its manifest does not tell.
+type installed struct {
+	james.App
+	// Beside are the configuration files, as the manifest names them, whose
+	// packet's version lies beside the local one.
+	Beside []james.Path `json:"beside,omitempty"`
+}
+
+func loadInventory(d *disk.Disk, path string) (*inventory, error) {
+	inv := &inventory{}
+	raw, err := d.ReadFile(path, maxInventory)
+	if errors.Is(err, os.ErrNotExist) {
+		return inv, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(inv); err != nil {
+		return nil, james.Errorf(james.KindCorrupt, d.Abs(path), "is no inventory: %w", err)
+	}
+	return inv, nil
+}
+
+// manifestFile is where the manifest of that digest is kept.
+func manifestFile(d james.Digest) string { return manifestDir + "/" + d.String() + ".json" }
+
+// manifest returns the kept manifest of an installed app.
+func (i *Installer) manifest(a james.App) (*james.Manifest, error) {
+	file, err := i.state.OpenFile(manifestFile(a.Digest))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return james.DecodeManifest(file, a.Digest)
+}
+
+// dropManifests removes the manifests of packets that are not installed.
+func (i *Installer) dropManifests() error {
+	keep := map[string]bool{}
+	for _, a := range i.inventory().Apps {
+		keep[a.Digest.String()+".json"] = true
+	}
+	names, err := i.state.ReadDir(manifestDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if keep[name] {
+			continue
+		}
+		if err := i.state.RemoveAll(manifestDir + "/" + name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

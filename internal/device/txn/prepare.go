@@ -1,0 +1,252 @@
+package txn
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// builder decides what a plan will do. It changes nothing.
+type builder struct {
+	*txn
+	view *view
+	ids  *ids
+	inv  *inventory
+	// ours are the directories that the installer made, or will.
+	ours map[string]bool
+	// away finds the op at a physical path, placedBy the new packet that owns a
+	// file there, needed the one that needs a directory there.
+	away             map[string]int
+	placedBy, needed map[string]james.App
+	// gone are the directories of old packets, which may be left without a use.
+	gone map[string]bool
+	// others are the apps that are not in the plan.
+	others *others
+	mounts map[uint64]int // the work areas
+	areaOf map[string]int // by directory that exists
+	toCome map[string]bool
+	// links are the files of a manifest that hard links name, localMeta the local
+	// files of a step's old packet that have another mode or owner than it.
+	links     map[*james.Manifest]map[james.Path]bool
+	localMeta map[james.Path]*disk.Info
+}
+
+// prepare turns the plan into ops. An error refuses the plan.
+func (t *txn) prepare(ctx context.Context, src Source) error {
+	next, err := t.loadSteps(ctx, src)
+	if err != nil {
+		return err
+	}
+	b := &builder{
+		txn: t, view: newView(t.i.Disk), ids: newIDs(t.i.Disk), inv: t.i.inventory(),
+		ours: map[string]bool{}, away: map[string]int{},
+		needed: map[string]james.App{}, placedBy: map[string]james.App{}, gone: map[string]bool{},
+		mounts: map[uint64]int{}, areaOf: map[string]int{}, links: map[*james.Manifest]map[james.Path]bool{},
+	}
+	t.ids = b.ids
+	for _, dir := range b.inv.Dirs {
+		b.ours[string(dir)] = true
+	}
+	if b.others, err = b.loadOthers(ctx); err != nil {
+		return err
+	}
+	for n, s := range t.steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := b.step(n, s); err != nil {
+			return &stepError{s, err}
+		}
+	}
+	if err := b.removeUnused(); err != nil {
+		return err
+	}
+	t.barrier(opAway, opRmdir, opMkdir, opPlace, opMeta, opTime)
+	if err := b.checkSpace(); err != nil {
+		return err
+	}
+	t.next = b.nextInventory(next)
+	return nil
+}
+
+// stepError says at which step something failed.
+type stepError struct {
+	step *step
+	err  error
+}
+
+func (e *stepError) Error() string { return e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+// loadSteps reads the manifests of the plan and checks that it starts from what
+// is installed. It returns the apps of after.
+func (t *txn) loadSteps(ctx context.Context, src Source) (map[string]installed, error) {
+	apps := map[string]installed{}
+	for _, a := range t.i.inventory().Apps {
+		apps[a.Name] = a
+	}
+	for n := range t.plan.Steps {
+		s, err := t.loadStep(ctx, src, &t.plan.Steps[n], apps)
+		if err != nil {
+			return nil, err
+		}
+		t.steps = append(t.steps, s)
+	}
+	return apps, nil
+}
+
+func (t *txn) loadStep(ctx context.Context, src Source, ps *james.Step, apps map[string]installed) (*step, error) {
+	s := &step{}
+	if ps.Old == nil && ps.New == nil {
+		return nil, james.Errorf(james.KindInvalid, "plan", "has a step that does nothing")
+	}
+	if ps.Old != nil && ps.New != nil && ps.Old.Name != ps.New.Name {
+		return nil, james.Errorf(james.KindInvalid, "plan", "has a step that replaces %s by %s", ps.Old, ps.New.App())
+	}
+	if ps.Old != nil {
+		have, ok := apps[ps.Old.Name]
+		if !ok || have.Digest != ps.Old.Digest {
+			return nil, james.Errorf(james.KindConflict, ps.Old.String(), "is not installed (packet %s)", ps.Old.Digest.Short())
+		}
+		m, err := t.i.manifest(have.App)
+		if err != nil {
+			return nil, james.Errorf(james.KindCorrupt, have.App.String(), "what it installed is not known any more: %w", err)
+		}
+		s.Old = newSide(have.App, m)
+		for _, p := range have.Beside {
+			s.Old.beside[p] = true
+		}
+		delete(apps, have.Name)
+	}
+	if ps.New != nil {
+		if have, ok := apps[ps.New.Name]; ok {
+			return nil, james.Errorf(james.KindConflict, ps.New.App().String(), "%s is installed", have.App)
+		}
+		m, err := fetchManifest(ctx, src, ps.New)
+		if err != nil {
+			return nil, &stepError{&step{Old: s.Old, New: &side{App: ps.New.App()}}, err}
+		}
+		s.New = newSide(ps.New.App(), m)
+		s.New.packet = ps.New
+		apps[ps.New.Name] = installed{App: ps.New.App()}
+	}
+	return s, nil
+}
+
+func newSide(a james.App, m *james.Manifest) *side {
+	s := &side{App: a, m: m, beside: map[james.Path]bool{}, Scripts: map[james.ScriptName]bool{}}
+	for name := range m.Scripts {
+		s.Scripts[name] = true
+	}
+	return s
+}
+
+// fetchManifest returns the manifest that the packet's digest names.
+func fetchManifest(ctx context.Context, src Source, p *james.Packet) (*james.Manifest, error) {
+	m, err := src.Manifest(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	_, digest, err := m.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if digest != p.Digest || m.Name != p.Name || !m.Tags.Equal(p.Tags) {
+		return nil, james.Errorf(james.KindCorrupt, p.App().String(), "its manifest is that of another packet (%s)", digest.Short())
+	}
+	return m, nil
+}
+
+// step decides one step: first what goes, then what comes.
+func (b *builder) step(n int, s *step) error {
+	b.localMeta = map[james.Path]*disk.Info{}
+	from := len(b.ops)
+	defer func() {
+		for _, o := range b.ops[from:] {
+			o.Step = n
+		}
+	}()
+	if s.Old != nil {
+		b.script(n, s, true, james.Prerm)
+		if err := b.remove(n, s); err != nil {
+			return err
+		}
+		b.script(n, s, true, james.Postrm)
+	}
+	if s.New != nil {
+		b.script(n, s, false, james.Preinst)
+		if err := b.install(n, s); err != nil {
+			return err
+		}
+		b.script(n, s, false, james.Postinst)
+	}
+	return nil
+}
+
+// script adds the turn of a script, if the packet has it or its mirror.
+func (b *builder) script(n int, s *step, old bool, name james.ScriptName) {
+	if have := s.side(old).Scripts; have[name] || have[mirror(name)] {
+		b.ops = append(b.ops, &op{Kind: opScript, Step: n, Old: old, Script: name})
+	}
+}
+
+// barrier adds a barrier, if there is an op of one of the kinds since the last.
+func (t *txn) barrier(kinds ...opKind) {
+	for _, o := range slices.Backward(t.ops) {
+		if o.Kind == opBarrier {
+			return
+		}
+		if slices.Contains(kinds, o.Kind) {
+			t.ops = append(t.ops, &op{Kind: opBarrier})
+			return
+		}
+	}
+}
+
+// removeUnused removes the directories of old packets that nobody needs any
+// more and that were still needed, or not empty, when their packet went.
+func (b *builder) removeUnused() error {
+	for _, dir := range slices.Backward(slices.Sorted(maps.Keys(b.gone))) {
+		info, there, err := b.view.lookup(dir)
+		if err != nil {
+			return err
+		}
+		if !there || !info.IsDir() || !b.ours[dir] || b.inUse(dir) {
+			continue
+		}
+		if err := b.removeDir(dir, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inUse reports whether an app of after needs the directory.
+func (b *builder) inUse(dir string) bool {
+	_, byNew := b.needed[dir]
+	_, byOther := b.others.dirs[dir]
+	return byNew || byOther
+}
+
+// nextInventory returns the inventory of after the transaction.
+func (b *builder) nextInventory(apps map[string]installed) *inventory {
+	next := &inventory{}
+	for _, name := range slices.Sorted(maps.Keys(apps)) {
+		a := apps[name]
+		for _, s := range b.steps {
+			if s.New != nil && s.New.App.Name == name {
+				a.Beside = slices.Sorted(maps.Keys(s.New.beside))
+			}
+		}
+		next.Apps = append(next.Apps, a)
+	}
+	for _, dir := range slices.Sorted(maps.Keys(b.ours)) {
+		if b.inUse(dir) {
+			next.Dirs = append(next.Dirs, james.Path(dir))
+		}
+	}
+	return next
+}

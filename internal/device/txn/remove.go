@@ -1,0 +1,127 @@
+package txn
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// remove decides what of a step's old packet goes.
+func (b *builder) remove(n int, s *step) error {
+	dirs := map[string]bool{}
+	for k := range slices.Backward(s.Old.m.Entries) {
+		e := &s.Old.m.Entries[k]
+		if e.Type == james.TypeDir {
+			dir, err := b.view.dir(e.Path)
+			if err != nil {
+				return err
+			}
+			addChain(dirs, dir)
+			continue
+		}
+		path, err := b.view.locate(e.Path)
+		if err != nil {
+			return err
+		}
+		addChain(dirs, parent(path))
+		if err := b.removeFile(s, e, path); err != nil {
+			return err
+		}
+		if !s.Old.beside[e.Path] {
+			continue
+		}
+		if err := b.removeIfThere(path + besideSuffix); err != nil {
+			return err
+		}
+	}
+	return b.removeDirs(dirs)
+}
+
+func addChain(dirs map[string]bool, dir string) {
+	for ; dir != "." && !dirs[dir]; dir = parent(dir) {
+		dirs[dir] = true
+	}
+}
+
+// removeFile takes a file away, unless it is not there any more, belongs to
+// another step already, or is configuration that somebody changed.
+func (b *builder) removeFile(s *step, e *james.Entry, path string) error {
+	if _, ok := b.placedBy[path]; ok {
+		return nil
+	}
+	info, there, err := b.view.lookup(path)
+	if err != nil || !there || info.IsDir() {
+		return err
+	}
+	if b.isConfig(s.Old.m, e) {
+		changed, err := b.changed(path, info, e)
+		if err != nil || changed {
+			return err
+		}
+		b.noteMeta(path, info, e)
+	}
+	return b.takeAway(path, info)
+}
+
+func (b *builder) removeIfThere(path string) error {
+	info, there, err := b.view.lookup(path)
+	if _, placed := b.placedBy[path]; placed || err != nil || !there || info.IsDir() {
+		return err
+	}
+	return b.takeAway(path, info)
+}
+
+// removeDirs removes those of an old packet's directories that the installer
+// made and that no app of after needs, the deepest first.
+func (b *builder) removeDirs(dirs map[string]bool) error {
+	keep := b.dirsToCome()
+	for _, dir := range slices.Backward(slices.Sorted(maps.Keys(dirs))) {
+		if !b.ours[dir] {
+			continue
+		}
+		info, there, err := b.view.lookup(dir)
+		if err != nil {
+			return err
+		}
+		if !there || !info.IsDir() {
+			delete(b.ours, dir)
+			continue
+		}
+		b.gone[dir] = true
+		if keep[dir] || b.inUse(dir) {
+			continue
+		}
+		if err := b.removeDir(dir, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dirsToCome returns the directories that new packets of the plan will need, as
+// far as that can be told before the links are in place: a directory that stays
+// keeps its inode, and with it what has it open.
+func (b *builder) dirsToCome() map[string]bool {
+	if b.toCome != nil {
+		return b.toCome
+	}
+	b.toCome = map[string]bool{}
+	first := newView(b.i.Disk)
+	for _, s := range b.steps {
+		if s.New == nil {
+			continue
+		}
+		for k := range s.New.m.Entries {
+			e := &s.New.m.Entries[k]
+			p := e.Path
+			if e.Type != james.TypeDir {
+				p = p.Parent()
+			}
+			if dir, err := first.dir(p); err == nil {
+				addChain(b.toCome, dir)
+			}
+		}
+	}
+	return b.toCome
+}

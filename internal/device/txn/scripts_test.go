@@ -1,0 +1,343 @@
+package txn_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// telling are scripts that note all they are told, and what they see of the
+// packet's file: "up" or "away".
+func telling(fail ...james.ScriptName) map[james.ScriptName]string {
+	all := map[james.ScriptName]string{}
+	for _, name := range james.ScriptNames() {
+		all[name] = fmt.Sprintf(`#!/bin/sh
+sees=away; [ -e bin/a ] && sees=$(cat bin/a)
+echo "$JAMES_TAGS %s $1 action=$JAMES_ACTION old=${JAMES_OLD_TAGS-none} new=${JAMES_NEW_TAGS-none} sees=$sees${JAMES_RERUN:+ rerun=$JAMES_RERUN}" >> "$JAMES_ROOT/../log"
+[ "$JAMES_PACKET" = a ] && [ "$PWD" = "$JAMES_ROOT" ] || exit 99
+`, name)
+		if slices.Contains(fail, name) {
+			all[name] += "[ $1 = restore ] || { echo this is why; exit 7; }\n"
+		}
+	}
+	return all
+}
+
+// TestScriptMatrix is the table of the package's documentation, row by row: every
+// script, failing or not, and what is called with what and when.
+func TestScriptMatrix(t *testing.T) {
+	t.Parallel()
+	// Every row is the whole log. "v1>v2" stands for the rest of the line.
+	const (
+		ins = "old=none new=v1"
+		upg = "old=v1 new=v2"
+		rem = "old=v1 new=none"
+	)
+	line := func(tag, script, action, tags, sees string) string {
+		return fmt.Sprintf("%s %s %s action=%s %s sees=%s", tag, script, action, action, tags, sees)
+	}
+	install := func(script, sees string) string { return line("v1", script, "install", ins, sees) }
+	removal := func(script, sees string) string { return line("v1", script, "remove", rem, sees) }
+	up := func(tag, script, sees string) string { return line(tag, script, "upgrade", upg, sees) }
+	back := func(tag, script, tags, sees string) string { return line(tag, script, "restore", tags, sees) }
+	for _, c := range []struct {
+		action james.Action
+		fails  james.ScriptName // of the side that has its turn
+		old    bool             // that side is the old one
+		log    []string
+	}{
+		{"install", "", false, []string{install("preinst", "away"), install("postinst", "v1")}},
+		{"install", "preinst", false, []string{install("preinst", "away"), back("v1", "postrm", ins, "away")}},
+		{"install", "postinst", false, []string{
+			install("preinst", "away"), install("postinst", "v1"),
+			back("v1", "prerm", ins, "v1"), back("v1", "postrm", ins, "away")}},
+		{"remove", "", true, []string{removal("prerm", "v1"), removal("postrm", "away")}},
+		{"remove", "prerm", true, []string{removal("prerm", "v1"), back("v1", "postinst", rem, "v1")}},
+		{"remove", "postrm", true, []string{
+			removal("prerm", "v1"), removal("postrm", "away"),
+			back("v1", "preinst", rem, "away"), back("v1", "postinst", rem, "v1")}},
+		{"upgrade", "", true, []string{
+			up("v1", "prerm", "v1"), up("v1", "postrm", "away"), up("v2", "preinst", "away"), up("v2", "postinst", "v2")}},
+		{"upgrade", "prerm", true, []string{up("v1", "prerm", "v1"), back("v1", "postinst", upg, "v1")}},
+		{"upgrade", "postrm", true, []string{
+			up("v1", "prerm", "v1"), up("v1", "postrm", "away"),
+			back("v1", "preinst", upg, "away"), back("v1", "postinst", upg, "v1")}},
+		{"upgrade", "preinst", false, []string{
+			up("v1", "prerm", "v1"), up("v1", "postrm", "away"), up("v2", "preinst", "away"),
+			back("v2", "postrm", upg, "away"), back("v1", "preinst", upg, "away"), back("v1", "postinst", upg, "v1")}},
+		{"upgrade", "postinst", false, []string{
+			up("v1", "prerm", "v1"), up("v1", "postrm", "away"), up("v2", "preinst", "away"), up("v2", "postinst", "v2"),
+			back("v2", "prerm", upg, "v2"), back("v2", "postrm", upg, "away"),
+			back("v1", "preinst", upg, "away"), back("v1", "postinst", upg, "v1")}},
+	} {
+		name := fmt.Sprintf("%s, %s fails", c.action, c.fails)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.put("theirs/x")
+			w.mustStart()
+			var oldFails, newFails james.ScriptName = "none", "none"
+			if c.old {
+				oldFails = c.fails
+			} else {
+				newFails = c.fails
+			}
+			// What fails for the old side must not have failed its install.
+			v1 := w.pack(t, "a v1", telling(oldFails), file("bin/a", "v1"))
+			v2 := w.pack(t, "a v2", telling(newFails), file("bin/a", "v2"), file("bin/b", "v2"))
+			var plan james.Step
+			if c.action == "install" {
+				v1 = w.pack(t, "a v1", telling(newFails), file("bin/a", "v1"))
+				plan = james.Step{New: v1}
+			} else {
+				w.must(james.Step{New: v1})
+				app := v1.App()
+				plan = james.Step{Old: &app}
+				if c.action == "upgrade" {
+					plan.New = v2
+				}
+			}
+			os.Remove(filepath.Join(w.root, "../log"))
+			before := w.tree(true)
+			r := w.apply(plan)
+			if got := w.log(); !slices.Equal(got, c.log) {
+				t.Errorf("called\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.log, "\n"))
+			}
+			w.checkClean()
+			if c.fails == "" {
+				if r.Result != james.Committed {
+					t.Errorf("%+v", r)
+				}
+				return
+			}
+			if r.Result != james.RolledBack || r.Kind != james.KindConflict || r.App != "a" || r.Script != c.fails || r.Output != "this is why\n" {
+				t.Errorf("%+v", r)
+			}
+			for _, s := range []string{"cannot " + string(c.action) + " a", string(c.fails), "exit status 7", "this is why"} {
+				if !strings.Contains(r.Error, s) {
+					t.Errorf("the report does not say %q: %s", s, r.Error)
+				}
+			}
+			if d := diff(before, w.tree(true)); d != "" {
+				t.Errorf("not as before:\n%s", d)
+			}
+		})
+	}
+}
+
+func (w *world) log() []string {
+	raw, _ := os.ReadFile(filepath.Join(w.root, "../log"))
+	return strings.Split(strings.TrimSpace(string(raw)), "\n")
+}
+
+// TestMirrorWithoutScript has a packet whose only script is the one that cleans
+// up: it runs although what it mirrors is not there.
+func TestMirrorWithoutScript(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	a := w.pack(t, "a v1", logging(james.Postrm), file("a", "a"))
+	b := w.pack(t, "b v1", map[james.ScriptName]string{james.Postinst: "exit 1"}, file("b", "b"))
+	if r := w.apply(install(a), install(b)); r.Result != james.RolledBack || r.App != "b" {
+		t.Fatalf("%+v", r)
+	}
+	if got := w.log(); !slices.Equal(got, []string{"a-v1 postrm restore"}) {
+		t.Errorf("called %q", got)
+	}
+}
+
+func TestMirrorThatFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put("x")
+	w.mustStart()
+	before := w.tree(true)
+	a := w.pack(t, "a v1", map[james.ScriptName]string{james.Postinst: "echo first; exit 3", james.Prerm: "echo second; exit 4"}, file("a", "a"))
+	r := w.apply(install(a))
+	if r.Result != james.RolledBack || r.Script != james.Postinst || r.Output != "first\n" {
+		t.Fatalf("%+v", r)
+	}
+	for _, s := range []string{"exit status 3", "while undoing", "prerm", "exit status 4", "second"} {
+		if !strings.Contains(r.Error, s) {
+			t.Errorf("does not say %q: %s", s, r.Error)
+		}
+	}
+	if d := diff(before, w.tree(true)); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestScriptsMeddle has scripts do in the packet's places what they should not.
+func TestScriptsMeddle(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		script james.ScriptName
+		old    bool
+		body   string
+		result james.Result
+	}{
+		{"removes what would go", james.Prerm, true, "rm bin/a bin/gone", james.Committed},
+		{"puts a directory in the way", james.Preinst, false, "mkdir -p bin/a", james.RolledBack},
+		{"makes a file where one comes", james.Preinst, false, "mkdir -p bin; echo x > bin/new", james.Committed},
+		{"makes a directory that would be made", james.Preinst, false, "mkdir -p made/here", james.Committed},
+		{"puts a file where a directory comes", james.Preinst, false, "echo x > made", james.RolledBack},
+		{"changes a new file", james.Postinst, false, "echo changed > bin/a; chmod 600 bin/a", james.Committed},
+		{"removes a new file", james.Postinst, false, "rm bin/a", james.Committed},
+		{"replaces a directory by a link out of the root", james.Prerm, true, "mv bin ../elsewhere; ln -s ../elsewhere bin", james.RolledBack},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, fail := range []bool{false, true} {
+				w := newWorld(t)
+				w.mustStart()
+				var s1, s2 map[james.ScriptName]string
+				if c.old {
+					s1 = map[james.ScriptName]string{c.script: c.body}
+				} else {
+					s2 = map[james.ScriptName]string{c.script: c.body}
+				}
+				v1 := w.pack(t, "a v1", s1, file("bin/a", "1"), file("bin/gone", "1"))
+				v2 := w.pack(t, "a v2", s2, file("bin/a", "2"), file("bin/new", "2"), file("made/x", "2"))
+				end := w.pack(t, "z v1", map[james.ScriptName]string{james.Postinst: fmt.Sprintf("exit %d", map[bool]int{true: 1}[fail])})
+				w.must(install(v1))
+				r := w.apply(upgrade(v1, v2), install(end))
+				want := c.result
+				if fail {
+					want = james.RolledBack
+				}
+				if r.Result != want {
+					t.Fatalf("fail %t: %+v", fail, r)
+				}
+				w.checkClean()
+				if want == james.RolledBack && w.read("bin/a") == "2" {
+					t.Errorf("fail %t: the new file is still there", fail)
+				}
+				if want == james.RolledBack && !strings.HasPrefix(c.body, "mv") && !strings.HasPrefix(c.body, "rm bin/a bin/gone") {
+					if got := w.read("bin/a") + w.read("bin/gone"); got != "11" {
+						t.Errorf("fail %t: the old files hold %q, there is %s", fail, got, w.names())
+					}
+				}
+				if out := must(os.ReadDir(filepath.Dir(w.root))); len(out) > 3 {
+					t.Errorf("something was written out of the root: %v", out)
+				}
+			}
+		})
+	}
+}
+
+func TestScriptMakesTheOwner(t *testing.T) {
+	needRoot(t)
+	t.Parallel()
+	w := newWorld(t)
+	w.put("etc/passwd=root:x:0:0::/:/bin/sh\nknown:x:1234:1::/:/bin/sh\n", "etc/group=root:x:0:\n")
+	w.mustStart()
+	w.must(install(w.pack(t, "a v1", map[james.ScriptName]string{
+		james.Preinst: "echo late:x:4321:1::/:/bin/sh >> etc/passwd; echo late:x:99: >> etc/group",
+	},
+		file("x", "1").owner(7, 8).named("known", "root"), file("y", "1").owner(7, 8).named("late", "late").mode(0o4755),
+		file("z", "1").owner(7, 8).named("nobody knows", "that one"), dir("d").owner(7, 8).named("late", "late"))))
+	tree := w.tree(false)
+	for path, want := range map[string]string{"x": "-rw-r--r-- 1234:0 ", "y": "urwxr-xr-x 4321:99 ", "z": "-rw-r--r-- 7:8 ", "d": "drwxr-xr-x 4321:99"} {
+		if !strings.HasPrefix(tree[path], want) {
+			t.Errorf("%s is %s, want %s", path, tree[path], want)
+		}
+	}
+}
+
+func TestHangingScript(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.runner.Timeout = 50 * time.Millisecond
+	w.mustStart()
+	before := w.tree(true)
+	a := w.pack(t, "a v1", map[james.ScriptName]string{james.Postinst: "echo waiting; exec sleep 600"}, file("a", "a"))
+	r := w.apply(install(a))
+	if r.Result != james.RolledBack || r.Kind != james.KindInterrupted || !strings.Contains(r.Error, "time limit") {
+		t.Fatalf("%+v", r)
+	}
+	if d := diff(before, w.tree(true)); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestCancelledInTheMiddle has the agent asked to stop while a script runs.
+func TestCancelledInTheMiddle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	before := w.tree(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	a := w.pack(t, "a v1", map[james.ScriptName]string{
+		james.Postinst: "echo waiting; exec sleep 600",
+		james.Prerm:    `echo restored > "$JAMES_ROOT/../log"`,
+	}, file("a", "a"))
+	w.hook = func(before bool, op disk.Op) error {
+		if before && op.Name == "rename" && strings.HasSuffix(op.To, "/a") {
+			cancel()
+		}
+		return nil
+	}
+	plan := james.NewPlan(1, []james.Step{install(a)}, nil)
+	r, err := w.in.Apply(ctx, &plan, w.packets)
+	if err != nil || r.Result != james.RolledBack || r.Kind != james.KindInterrupted {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if got := w.log(); !slices.Equal(got, []string{"restored"}) {
+		t.Errorf("log %q", got)
+	}
+	if d := diff(before, w.tree(true)); d != "" {
+		t.Error(d)
+	}
+	w.checkClean()
+}
+
+// TestRerunIsAnnounced has the device die while a mirror runs.
+func TestRerunIsAnnounced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	v1 := w.pack(t, "a v1", telling(), file("bin/a", "v1"))
+	v2 := w.pack(t, "a v2", telling(james.Postinst), file("bin/a", "v2"))
+	w.must(install(v1))
+	os.Remove(filepath.Join(w.root, "../log"))
+	dead := false
+	w.hook = func(before bool, op disk.Op) error {
+		// The first operation after new prerm and postrm were told to restore is the
+		// record that the second has ended.
+		if dead = dead || before && len(w.log()) == 6; dead {
+			return errDead
+		}
+		return nil
+	}
+	plan := james.NewPlan(1, []james.Step{upgrade(v1, v2)}, nil)
+	if r, err := w.in.Apply(context.Background(), &plan, w.packets); err != nil || r.Result != james.Broken || !strings.Contains(r.Error, errDead.Error()) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	w.hook = nil
+	r, err := w.start()
+	if err != nil || r.Result != james.RolledBack || !r.Recovered || r.Script != james.Postinst || r.Output != "this is why\n" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	var calls []string
+	for _, l := range w.log() {
+		f := strings.Fields(l)
+		calls = append(calls, strings.Join([]string{f[0], f[1], f[2], strings.TrimPrefix(f[len(f)-1], "sees=")}, " "))
+	}
+	want := []string{
+		"v1 prerm upgrade v1", "v1 postrm upgrade away", "v2 preinst upgrade away", "v2 postinst upgrade v2",
+		"v2 prerm restore v2", "v2 postrm restore away", "v2 postrm restore rerun=1", "v1 preinst restore away", "v1 postinst restore v1",
+	}
+	if !slices.Equal(calls, want) {
+		t.Errorf("called\n%s", strings.Join(w.log(), "\n"))
+	}
+	w.checkClean()
+}

@@ -1,0 +1,223 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// txn is one transaction, in the process that began it or in one that recovers.
+type txn struct {
+	i       *Installer
+	log     logrus.FieldLogger
+	plan    *james.Plan
+	started time.Time
+	// recovered says that this process did not begin it.
+	recovered bool
+
+	steps []*step
+	areas []*area
+	ops   []*op
+	next  *inventory
+	// times are those of the directories in which names change, before.
+	times []dirTime
+
+	ids   *ids
+	state *disk.Batch
+	// begun are the scripts whose turn came, restored those whose mirror has ended
+	// while undoing and restoring those whose mirror has begun; by index of the op.
+	begun, restoring, restored map[int]bool
+	// What the journal says.
+	ready, committed, undone bool
+	failed                   *failure
+	warnings                 []string
+}
+
+// dirTime is the time of a directory.
+type dirTime struct {
+	Path james.Path `json:"path"`
+	Time time.Time  `json:"time"`
+	Area int        `json:"area,omitzero"`
+}
+
+// undoTries is how often undoing is begun again before it is left to the next
+// Recover. Every try goes on from what the one before has reached.
+const undoTries = 3
+
+// apply carries the plan out. Everything up to "ready" is refused as a whole and
+// leaves no trace; a failure after it is undone.
+func (t *txn) apply(ctx context.Context, src Source) *james.Report {
+	defer t.close()
+	if err := t.prepare(ctx, src); err != nil {
+		return t.refuse(err)
+	}
+	if err := t.stage(ctx, src); err != nil {
+		if err := t.discard(); err != nil {
+			t.log.WithError(err).Warn("refused, but not cleaned up; that is done before the next transaction")
+		}
+		return t.refuse(err)
+	}
+	if err := t.do(ctx); err != nil {
+		t.failed = t.failure(err)
+		return t.undoAll(ctx)
+	}
+	return t.commit(ctx)
+}
+
+func (t *txn) refuse(err error) *james.Report { return t.report(james.Refused, t.failure(err)) }
+
+// failure describes err, with the step at which it happened.
+func (t *txn) failure(err error) *failure {
+	var at *stepError
+	if errors.As(err, &at) {
+		return newFailure(at.step, at.err)
+	}
+	return newFailure(nil, err)
+}
+
+// close releases what the transaction has open.
+func (t *txn) close() {
+	for _, a := range t.areas {
+		if a.batch != nil {
+			a.batch.Close()
+		}
+	}
+	if t.state != nil {
+		t.state.Close()
+	}
+}
+
+// flush makes everything durable that the transaction has written until now.
+func (t *txn) flush() error {
+	var batches []*disk.Batch
+	for _, a := range t.areas {
+		if a.batch != nil {
+			batches = append(batches, a.batch)
+		}
+	}
+	if t.state != nil {
+		batches = append(batches, t.state)
+	}
+	return disk.FlushAll(batches...)
+}
+
+// commit makes what was done final. When it is unknown whether the commit record
+// is durable, neither going back nor forward is safe: the next Recover reads the
+// journal and knows.
+func (t *txn) commit(ctx context.Context) *james.Report {
+	before := t.i.log.Mark()
+	err := t.record(&record{Commit: true})
+	if err != nil {
+		t.failed = t.failure(err)
+		if err := t.i.log.Rewind(before); err != nil {
+			t.warn("the commit record may be written or not: %v", err)
+			return t.report(james.Broken, t.failed)
+		}
+		return t.undoAll(ctx)
+	}
+	t.i.setInventory(t.next)
+	if err := t.forward(); err != nil {
+		t.log.WithError(err).Warn("committed, but not cleaned up; that is done at the next start")
+	}
+	return t.report(james.Committed, nil)
+}
+
+// forward ends a committed transaction. It may be cut off and begun again.
+func (t *txn) forward() error {
+	err := t.i.state.Rename(nextFile, stateFile)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // it was renamed before
+		return err
+	}
+	if err := t.i.state.Fsync("."); err != nil {
+		return err
+	}
+	inv, err := loadInventory(t.i.state, stateFile)
+	if err != nil {
+		return err
+	}
+	t.i.setInventory(inv)
+	return t.cleanUp(false)
+}
+
+// discard ends a transaction that has changed nothing yet.
+func (t *txn) discard() error { return t.cleanUp(true) }
+
+// cleanUp removes what the transaction needed, and its journal at last. back
+// says that the directories' times are to be those of before.
+func (t *txn) cleanUp(back bool) error {
+	for _, a := range t.areas {
+		if err := t.removeArea(a, back); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{nextFile, runDir} {
+		if err := t.i.state.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	if err := t.i.state.Mkdir(runDir, 0o700); err != nil {
+		return err
+	}
+	if err := t.i.dropManifests(); err != nil {
+		return err
+	}
+	if err := t.i.log.Reset(); err != nil {
+		return err
+	}
+	t.i.pending = false
+	return nil
+}
+
+// removeArea durably removes a work area, and with it the old files.
+func (t *txn) removeArea(a *area, back bool) error {
+	there, err := t.i.Disk.Exists(a.dir())
+	if err != nil {
+		return err
+	}
+	if there {
+		if err := t.i.Disk.RemoveAll(a.dir()); err != nil {
+			return err
+		}
+	}
+	if back || !a.Changed {
+		if err := t.setTime(dirTime{Path: a.Top, Time: a.Time}); err != nil {
+			return err
+		}
+	}
+	return ignore(t.i.Disk.Fsync(string(a.Top)), os.ErrNotExist)
+}
+
+// setTime gives a directory its time of before, if it has another.
+func (t *txn) setTime(dt dirTime) error {
+	info, err := t.i.Disk.Lstat(string(dt.Path))
+	if errors.Is(err, os.ErrNotExist) || err == nil && (!info.IsDir() || info.Time.Equal(dt.Time)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return t.i.Disk.SetTime(string(dt.Path), dt.Time)
+}
+
+func (t *txn) warn(format string, args ...any) {
+	t.warnings = append(t.warnings, fmt.Sprintf(format, args...))
+}
+
+// stateInRoot returns the physical path of the state directory in the install
+// root, or "" where it is not in it.
+func (i *Installer) stateInRoot() string {
+	root := strings.TrimSuffix(i.Disk.Root(), "/") + "/"
+	rel, ok := strings.CutPrefix(i.state.Root(), root)
+	if !ok {
+		return ""
+	}
+	return rel
+}
