@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/trusch/jamesd/internal/e2e/mongodtest"
+)
+
+// binDir holds the three programs that the scripts run.
+var binDir string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "jamesd-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binDir = dir
+	build := exec.Command("go", "build", "-o", dir+"/", "./cmd/...")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "cannot build the programs: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// TestScripts runs every script of testdata/script on each store. A script finds
+// the place of its store in $DB.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	stores := []struct {
+		name string
+		db   func(t testing.TB, work string) string
+	}{
+		{"embedded", func(_ testing.TB, work string) string { return filepath.Join(work, "db") }},
+		{"mongodb", func(t testing.TB, _ string) string { return mongodtest.URI(t) }},
+	}
+	for _, s := range stores {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			if s.name == "mongodb" {
+				mongodtest.URI(t) // skips or fails here, once, where there is none
+			}
+			testscript.Run(t, testscript.Params{
+				Dir: "testdata/script",
+				Setup: func(env *testscript.Env) error {
+					return setup(env, s.name, s.db(t, env.WorkDir))
+				},
+				Cmds:      commands,
+				Condition: func(cond string) (bool, error) { return condition(cond, s.name) },
+			})
+		})
+	}
+}
+
+func setup(env *testscript.Env, store, db string) error {
+	repo, err := filepath.Abs("../..")
+	if err != nil {
+		return err
+	}
+	env.Setenv("PATH", binDir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	env.Setenv("DB", db)
+	env.Setenv("STORE", store)
+	env.Setenv("REPO", repo)
+	env.Setenv("BIN", binDir)
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("JAMESD_CA", filepath.Join(env.WorkDir, "pki/ca.crt"))
+	env.Setenv("JAMESD_CERT", filepath.Join(env.WorkDir, "pki/admin.crt"))
+	env.Setenv("JAMESD_KEY", filepath.Join(env.WorkDir, "pki/admin.key"))
+	w := newWorld(env)
+	env.Values[worldKey{}] = w
+	env.Defer(w.stopAll)
+	return nil
+}
+
+// condition knows, beside testscript's own: realdata (the folder of real
+// packages is there), root, embedded and mongodb (the store), and qemu (agents of other processors can run; it
+// fails instead of being false where JAMES_TEST_REQUIRE_QEMU is set).
+func condition(cond, store string) (bool, error) {
+	switch cond {
+	case "embedded", "mongodb":
+		return cond == store, nil
+	case "realdata":
+		_, err := os.Stat("../../../shared/realdata")
+		return err == nil, nil
+	case "qemu":
+		_, errArm := lookQemu("arm")
+		_, errArm64 := lookQemu("arm64")
+		err := errors.Join(errArm, errArm64)
+		if err != nil && os.Getenv("JAMES_TEST_REQUIRE_QEMU") != "" {
+			return false, fmt.Errorf("JAMES_TEST_REQUIRE_QEMU is set: %w; install qemu-user", err)
+		}
+		return err == nil, nil
+	case "root":
+		return os.Geteuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
+}
