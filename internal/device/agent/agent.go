@@ -1,0 +1,195 @@
+// Package agent is the loop of a device: it polls the server for a plan, fetches
+// what the plan needs, has it applied as one transaction, reports how that went,
+// and polls again.
+//
+// What always holds: the loop never ends by itself, whatever the server, the
+// link or a plan does. A server that does not answer is tried again with a
+// growing, spread delay. A plan that failed is tried again with a delay that
+// grows over hours, also across restarts, and gives way at once to another plan
+// or another revision. A report that the server has not got is kept. What was
+// downloaded of an archive is not downloaded again.
+//
+// The package knows no HTTP and no file system: it is handed a Server, an
+// Installer and a directory for what it must remember.
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Server is what the agent asks of jamesd; *client.Client has it. Every error is
+// a *james.Error, of KindUnavailable where the server cannot be reached.
+type Server interface {
+	Poll(ctx context.Context, req james.PollRequest) (james.PollResponse, error)
+	Report(ctx context.Context, r james.Report) error
+	Manifest(ctx context.Context, packet james.Digest) (*james.Manifest, error)
+	// Archive returns the bytes of an archive from offset on. It fails with
+	// KindConflict when the server has others than those of a.
+	Archive(ctx context.Context, packet james.Digest, a james.Archive, offset int64) (io.ReadCloser, error)
+}
+
+// Installer changes the device; *txn.Installer does.
+type Installer interface {
+	Apps() []james.App
+	Recover(ctx context.Context) (*james.Report, error)
+	Apply(ctx context.Context, plan *james.Plan, src txn.Source) (*james.Report, error)
+}
+
+// Options says what an Agent works with. Server, Installer, State, Tags and Log
+// are required.
+type Options struct {
+	Server    Server
+	Installer Installer
+	// State is the directory for downloads and for what is remembered.
+	State *disk.Disk
+	// Shared says that packets are installed on the file system that State is on,
+	// so that a download takes room from what is to be installed.
+	Shared bool
+	// Tags returns the system tags. It is called at the start and after every
+	// transaction, as that may have changed them.
+	Tags func() james.TagSet
+	// Version says which jamesc this is.
+	Version string
+	Log     logrus.FieldLogger
+
+	// Interval is the time between the starts of two polls when there is nothing
+	// to do; 0 leaves it to the server.
+	Interval time.Duration
+	// Hold is how long a poll may stay open at the server, so that a change
+	// arrives at once; 0 asks for an answer at once. It is never longer than the
+	// interval or james.MaxWait.
+	Hold time.Duration
+	// Stall is how long a download may be silent before it is resumed over a new
+	// connection; 0 means 30 seconds.
+	Stall time.Duration
+	// RetryFirst and RetryLimit bound the delay after which a failed plan is
+	// tried again; 0 means a minute and six hours.
+	RetryFirst, RetryLimit time.Duration
+	// StepLimit is how long one step of a plan may take before the watchdog takes
+	// the agent for stuck; 0 means an hour.
+	StepLimit time.Duration
+
+	// Self watches over the agent's own executable; nil does not.
+	Self *Self
+	// Notify tells the service manager, in the words of sd_notify(3); nil does
+	// not. Watchdog is the time after which it takes a silent agent for stuck, 0
+	// for never.
+	Notify   func(state string)
+	Watchdog time.Duration
+
+	Now  func() time.Time // nil means time.Now
+	Rand func() float64   // in [0, 1), safe for concurrent use; nil means math/rand/v2
+}
+
+// The defaults of Options, and the waiting times that are not a setting.
+const (
+	defaultInterval   = time.Minute
+	defaultStall      = 30 * time.Second
+	defaultRetryFirst = time.Minute
+	defaultRetryLimit = 6 * time.Hour
+	defaultStepLimit  = time.Hour
+
+	maxInterval = 24 * time.Hour
+	// grace is how long the server may take for an answer beyond the time that it
+	// was asked to hold a poll. The client, which knows more of the connection,
+	// gives up before that.
+	grace = time.Minute
+
+	linkFirst, linkLimit = 2 * time.Second, 5 * time.Minute
+	bodyFirst, bodyLimit = time.Second, time.Minute
+)
+
+// Agent is the loop of one device.
+type Agent struct {
+	o      Options
+	state  *state
+	memory Memory
+	fetch  *fetcher
+	link   link
+	sup    *supervisor
+	retry  backoff
+	tags   james.TagSet
+
+	settled  bool         // no transaction is unfinished
+	acked    james.Digest // of the report that the server has
+	stuck    try          // the plan that has problems and no steps
+	done     try          // what was committed last
+	interval time.Duration
+	// commit makes the plan being applied one that is finished whatever happens.
+	commit func() error
+}
+
+// New returns an agent that remembers what the last one on this state directory
+// did. It fails when the directory cannot be used.
+func New(o Options) (*Agent, error) {
+	o.Interval = min(o.Interval, maxInterval)
+	o.Stall = cmp.Or(o.Stall, defaultStall)
+	o.RetryFirst = cmp.Or(o.RetryFirst, defaultRetryFirst)
+	o.RetryLimit = cmp.Or(o.RetryLimit, defaultRetryLimit)
+	o.StepLimit = cmp.Or(o.StepLimit, defaultStepLimit)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Float64
+	}
+	if o.Notify == nil {
+		o.Notify = func(string) {}
+	}
+	a := &Agent{
+		o:        o,
+		state:    &state{disk: o.State},
+		sup:      &supervisor{notify: o.Notify, now: o.Now},
+		retry:    backoff{o.RetryFirst, o.RetryLimit, o.Rand},
+		link:     link{pause: backoff{linkFirst, linkLimit, o.Rand}, log: o.Log},
+		interval: cmp.Or(o.Interval, defaultInterval),
+	}
+	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, sup: a.sup, stall: o.Stall,
+		pause: backoff{bodyFirst, bodyLimit, o.Rand}, shared: o.Shared, sound: make(map[james.Digest]bool), unpacked: make(map[james.Digest]int64)}
+	if err := a.state.prepare(); err != nil {
+		return nil, err
+	}
+	a.memory = a.recall()
+	a.tags = o.Tags()
+	return a, nil
+}
+
+// recall reads the memory. One that cannot be read is lost, which is no reason
+// not to start.
+func (a *Agent) recall() Memory {
+	raw, err := a.state.read(MemoryFile, maxMemory)
+	if james.KindOf(err) == james.KindNotFound {
+		return Memory{}
+	}
+	var m Memory
+	if err == nil {
+		m, err = DecodeMemory(raw)
+	}
+	if err != nil {
+		a.o.Log.WithError(err).Warn("what the agent remembered is lost")
+	}
+	return m
+}
+
+// remember writes the memory. Where that fails the agent goes on with what it
+// has in mind.
+func (a *Agent) remember() {
+	raw, err := json.Marshal(&a.memory)
+	if err == nil {
+		err = a.state.write(MemoryFile, raw)
+	}
+	if err != nil {
+		a.o.Log.WithError(err).Error("what happened cannot be written down")
+	}
+}

@@ -1,0 +1,184 @@
+package agent
+
+import (
+	"context"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// settle ends the transaction that a crash interrupted, before anything else is
+// done.
+func (a *Agent) settle(ctx context.Context) error {
+	if a.settled {
+		return nil
+	}
+	a.sup.expect(a.o.StepLimit)
+	report, err := a.o.Installer.Recover(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	a.settled = true
+	if report != nil {
+		a.tags = a.o.Tags()
+		a.conclude(report)
+		return nil
+	}
+	if apps := a.o.Installer.Apps(); !slices.EqualFunc(apps, a.memory.Apps, sameApp) {
+		a.memory.Apps = apps
+		a.remember()
+	}
+	return nil
+}
+
+func sameApp(a, b james.App) bool { return a.Name == b.Name && a.Digest == b.Digest }
+
+// unsettled waits before it is tried again to recover.
+func (a *Agent) unsettled(ctx context.Context, err error) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	a.sup.status("an interrupted transaction cannot be ended: %v", err)
+	a.o.Log.WithError(err).Error("an interrupted transaction cannot be ended, trying again")
+	return a.o.RetryFirst
+}
+
+// mayTry reports whether the plan is to be carried out now: not while it is
+// known to fail.
+func (a *Agent) mayTry(plan *james.Plan) bool {
+	return a.memory.attempts(try{plan.ID, plan.Revision}) == 0 || a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit) == 0
+}
+
+// attempt carries a plan out and remembers how that went. It returns nil when
+// ctx ended it before anything was changed.
+func (a *Agent) attempt(ctx context.Context, plan *james.Plan) *james.Report {
+	log := a.o.Log.WithFields(logrus.Fields{"plan": plan.ID.Short(), "revision": plan.Revision})
+	log.WithFields(logrus.Fields{"steps": len(plan.Steps), "attempt": a.memory.attempts(try{plan.ID, plan.Revision}) + 1}).Info("carrying out a plan")
+	a.stuck = try{}
+	a.sup.status("carrying out revision %d", plan.Revision)
+	a.fetch.begin(plan, time.Duration(len(plan.Steps))*a.o.StepLimit)
+	report := a.apply(ctx, plan)
+	if ctx.Err() != nil && report.Result == james.Refused && report.Kind == james.KindInterrupted {
+		log.Info("stopped before anything was changed")
+		return nil
+	}
+	a.conclude(report)
+	debug.FreeOSMemory() // a big manifest must not stay resident for days
+	return report
+}
+
+// apply has the plan applied; a plan whose repetition shows that it has no effect
+// is not.
+func (a *Agent) apply(ctx context.Context, plan *james.Plan) *james.Report {
+	started := a.o.Now()
+	failed := func(result james.Result, err error) *james.Report {
+		return &james.Report{Plan: plan.ID, Revision: plan.Revision, Result: result, Error: err.Error(), Kind: james.KindOf(err),
+			Started: started.UTC(), Ended: a.o.Now().UTC()}
+	}
+	if a.done == (try{plan.ID, plan.Revision}) {
+		return failed(james.Refused, james.Errorf(james.KindConflict, "plan", "it was just carried out, and the server asks for it again"))
+	}
+	ctx, release := a.untilCommit(ctx)
+	defer release()
+	report, err := a.o.Installer.Apply(ctx, plan, a.fetch)
+	if err != nil {
+		a.settled = false
+		return failed(james.Broken, err)
+	}
+	a.tags = a.o.Tags()
+	return report
+}
+
+// untilCommit returns a context that ends with ctx, until BeforeApply: what has
+// begun to change the device is finished.
+func (a *Agent) untilCommit(ctx context.Context) (free context.Context, release func()) {
+	free, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	detach := context.AfterFunc(ctx, func() { cancel(stopped(ctx)) })
+	a.commit = func() error {
+		if !detach() {
+			return stopped(ctx)
+		}
+		return nil
+	}
+	return free, func() { detach(); cancel(nil) }
+}
+
+// stopped returns why the agent is to stop; the cause of a context need not have
+// a kind.
+func stopped(ctx context.Context) error {
+	return james.Errorf(james.KindInterrupted, "jamesc", "stopped: %w", context.Cause(ctx))
+}
+
+// BeforeApply is to be called when a plan is staged and nothing is changed yet;
+// it fits txn.Options.BeforeApply. It refuses a plan that would replace the agent
+// by one that does not run here, and one that comes too late as the agent is to
+// stop; after it the plan is carried out to its end.
+func (a *Agent) BeforeApply(ctx context.Context, plan *james.Plan, staged func(james.Path) (file string, ok bool)) error {
+	if a.o.Self != nil {
+		if err := a.o.Self.check(ctx, staged); err != nil {
+			return err
+		}
+	}
+	a.sup.status("applying revision %d", plan.Revision)
+	return a.commit()
+}
+
+// conclude remembers how a plan ended, and when it is tried again if it failed.
+func (a *Agent) conclude(report *james.Report) {
+	report.Attempts = a.memory.attempts(try{report.Plan, report.Revision}) + 1
+	if report.Result == james.Committed {
+		a.memory.Failure, a.memory.Revision = nil, report.Revision
+		a.done = try{report.Plan, report.Revision}
+		a.fetch.forget(nil)
+	} else {
+		wait := a.pause(report)
+		report.RetryAt = a.o.Now().Add(wait).UTC()
+		a.memory.Failure = &Failure{Plan: report.Plan, Revision: report.Revision, Attempts: report.Attempts, RetryAt: report.RetryAt}
+	}
+	a.memory.Apps = a.o.Installer.Apps()
+	a.memory.add(report)
+	a.remember()
+	a.tell(report)
+}
+
+// pause returns how long a failed plan is not tried again. What failed for the
+// want of a server is tried again as often as one that does not answer; what a
+// crash undid, at once the first time, as that was most likely the power.
+func (a *Agent) pause(r *james.Report) time.Duration {
+	switch {
+	case r.Result == james.Refused && a.fetch.unreachable:
+		return backoff{a.o.RetryFirst, min(a.o.RetryLimit, linkLimit), a.o.Rand}.after(r.Attempts)
+	case r.Recovered && r.Result == james.RolledBack:
+		if r.Attempts == 1 {
+			return 0
+		}
+		return a.retry.after(r.Attempts - 1)
+	}
+	return a.retry.after(r.Attempts)
+}
+
+// tell logs how a plan ended.
+func (a *Agent) tell(r *james.Report) {
+	log := a.o.Log.WithFields(logrus.Fields{"plan": r.Plan.Short(), "revision": r.Revision, "result": r.Result, "took": r.Ended.Sub(r.Started).Round(time.Millisecond)})
+	if r.Recovered {
+		log = log.WithField("recovered", true)
+	}
+	if r.Result == james.Committed {
+		a.sup.status("as desired, revision %d", r.Revision)
+		log.Info("plan carried out")
+		return
+	}
+	a.sup.status("revision %d failed: %s", r.Revision, r.Error)
+	log = log.WithFields(logrus.Fields{"error": r.Error, "kind": r.Kind, "attempt": r.Attempts, "retry_at": r.RetryAt.Format(time.RFC3339)})
+	if r.App != "" {
+		log = log.WithField("app", r.App)
+	}
+	if r.Script != "" {
+		log = log.WithFields(logrus.Fields{"script": r.Script, "output": r.Output})
+	}
+	log.Warn("plan failed")
+}

@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// fetcher is where a plan's packets come from. It keeps what it has fetched in
+// the state directory until forget, so that a try goes on where the one before
+// it stopped.
+type fetcher struct {
+	server Server
+	state  *state
+	log    logrus.FieldLogger
+	sup    *supervisor
+	pause  backoff
+	stall  time.Duration
+	shared bool
+	// sound are the archives that this process has verified.
+	sound map[james.Digest]bool
+	// unpacked is what the files of a packet take, in bytes, as far as its manifest
+	// was asked for.
+	unpacked map[james.Digest]int64
+	// unreachable says that the last packet could not be had from the server now.
+	unreachable bool
+	// limit is how long the installer may be silent between what it asks for.
+	limit time.Duration
+}
+
+// begin makes the fetcher ready for a plan: what was fetched for others goes.
+func (f *fetcher) begin(plan *james.Plan, limit time.Duration) {
+	f.forget(plan)
+	f.unreachable, f.limit = false, limit
+	clear(f.unpacked)
+	f.sup.expect(limit)
+}
+
+// Manifest returns the manifest of a packet.
+func (f *fetcher) Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
+	m, err := f.manifest(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	f.unpacked[p.Digest] = 0
+	for i := range m.Entries {
+		if !m.Entries[i].Sparse { // nobody knows what those take
+			f.unpacked[p.Digest] += m.Entries[i].Size
+		}
+	}
+	return m, nil
+}
+
+func (f *fetcher) manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
+	if raw, err := f.state.read(manifestName(p.Digest), james.MaxManifest); err == nil {
+		if m, err := james.DecodeManifest(bytes.NewReader(raw), p.Digest); err == nil {
+			return m, nil
+		}
+	}
+	defer f.sup.expect(f.limit)
+	f.sup.expect(fetchLimit)
+	m, err := f.server.Manifest(ctx, p.Digest)
+	if f.unreachable = james.KindOf(err).Retryable(); err != nil {
+		return nil, err
+	}
+	raw, digest, err := m.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if digest != p.Digest {
+		return nil, james.Errorf(james.KindCorrupt, "manifest of "+p.Name, "has digest %s instead of %s", digest.Short(), p.Digest.Short())
+	}
+	return m, f.state.write(manifestName(p.Digest), raw)
+}
+
+// Archive returns the archive of a packet, all of it and verified.
+func (f *fetcher) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error) {
+	defer f.sup.expect(f.limit)
+	if !f.has(p.Archive) {
+		if err := f.fetch(ctx, p); err != nil {
+			return nil, err
+		}
+		f.sound[p.Archive.Digest] = true
+	}
+	file, err := f.state.disk.OpenFile(archiveName(p.Archive.Digest))
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// has reports whether the whole archive is there, from this process or one
+// before it. What is not as it should be is dropped.
+func (f *fetcher) has(a james.Archive) bool {
+	if f.sound[a.Digest] && f.state.size(archiveName(a.Digest)) == a.Size {
+		return true
+	}
+	sum, n, err := f.state.sum(archiveName(a.Digest), a.Size)
+	if err != nil {
+		return false
+	}
+	if n != a.Size || james.Digest(sum.Sum(nil)) != a.Digest {
+		f.state.remove(archiveName(a.Digest))
+		return false
+	}
+	f.sound[a.Digest] = true
+	return true
+}
+
+// fetch downloads an archive. Bytes that turn out to be wrong are dropped and
+// fetched a second time, as they can come from a power cut in the middle of
+// writing them; the second time they are the server's.
+func (f *fetcher) fetch(ctx context.Context, p *james.Packet) error {
+	err := f.download(ctx, p)
+	if kind := james.KindOf(err); kind != james.KindCorrupt && kind != james.KindConflict {
+		return err
+	}
+	f.log.WithFields(logrus.Fields{"packet": p.App().String(), "kind": james.KindOf(err)}).WithError(err).Warn("fetching the archive anew")
+	f.state.remove(partName(p.Archive.Digest))
+	return f.download(ctx, p)
+}
+
+// forget removes what was fetched for anything but plan, which may be nil.
+func (f *fetcher) forget(plan *james.Plan) {
+	keep := make(map[string]bool)
+	if plan != nil {
+		for _, s := range plan.Steps {
+			if s.New != nil {
+				keep[manifestName(s.New.Digest)] = true
+				keep[archiveName(s.New.Archive.Digest)] = true
+				keep[partName(s.New.Archive.Digest)] = true
+			}
+		}
+	}
+	for _, dir := range []string{manifestDir, archiveDir} {
+		for _, name := range f.state.list(dir) {
+			if !keep[name] {
+				f.state.remove(name)
+			}
+		}
+	}
+}
+
+const manifestDir, archiveDir = "manifests", "downloads"
+
+func manifestName(d james.Digest) string { return manifestDir + "/" + d.String() }
+func archiveName(d james.Digest) string  { return archiveDir + "/" + d.String() }
+func partName(d james.Digest) string     { return archiveName(d) + ".part" }

@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Run polls until ctx is cancelled or a plan has changed the agent's own
+// executable, and returns what has become of that. A download is stopped by ctx
+// at once; a transaction that has begun to change the device is finished.
+func (a *Agent) Run(ctx context.Context) Fate {
+	a.sup.expect(a.o.StepLimit)
+	defer a.sup.feed(a.o.Watchdog)()
+	a.o.Notify("READY=1")
+	a.o.Log.WithFields(logrus.Fields{"systemtags": a.tags.String(), "apps": len(a.o.Installer.Apps()), "hold": a.o.Hold}).Info("polling")
+	for ctx.Err() == nil {
+		wait := a.round(ctx)
+		if fate, _ := a.o.Self.Fate(); fate != Kept && a.mayLeave(ctx, fate) {
+			return fate
+		}
+		a.sup.expect(wait + grace)
+		if sleep(ctx, wait) != nil {
+			break
+		}
+	}
+	return Kept
+}
+
+// round goes once through the loop and returns how long to wait before the next
+// time.
+func (a *Agent) round(ctx context.Context) time.Duration {
+	started := a.o.Now()
+	if err := a.settle(ctx); err != nil {
+		return a.unsettled(ctx, err)
+	}
+	if err := a.deliver(ctx); err != nil {
+		return a.lost(ctx, err)
+	}
+	known := a.known()
+	answer, err := a.poll(ctx, known, a.hold())
+	if err != nil {
+		return a.lost(ctx, err)
+	}
+	switch plan := answer.Plan; {
+	case plan == nil || plan.Empty():
+		a.idle(answer, known)
+	case len(plan.Steps) == 0:
+		if a.stuck != (try{plan.ID, plan.Revision}) {
+			a.unsolved(plan)
+			return 0
+		}
+	case a.mayTry(plan):
+		a.attempt(ctx, plan)
+		return 0
+	}
+	return a.rest(started)
+}
+
+// mayLeave reports whether the agent can end as its executable has changed. What
+// comes after it tells the server how it went; where nothing does, it has to tell
+// that itself, and what is installed then.
+func (a *Agent) mayLeave(ctx context.Context, fate Fate) bool {
+	err := a.deliver(ctx)
+	if err == nil && fate == Removed {
+		_, err = a.poll(ctx, a.known(), 0)
+	}
+	return err == nil || fate == Replaced
+}
+
+// lost waits for a server that does not answer.
+func (a *Agent) lost(ctx context.Context, err error) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	a.sup.status("no answer from the server: %v", err)
+	return a.link.lost(err)
+}
+
+// idle notes that the server has nothing for the device to do. If it was told
+// which plan is known, that may mean no more than that there is no other; with
+// a revision it means that the device is as it should be.
+func (a *Agent) idle(answer james.PollResponse, known try) {
+	if answer.Revision == 0 && known != (try{}) {
+		return
+	}
+	a.stuck, a.done = try{}, try{}
+	a.fetch.forget(nil)
+	a.sup.status("as desired, revision %d", answer.Revision)
+	if a.memory.Failure == nil && (answer.Revision == 0 || answer.Revision == a.memory.Revision) {
+		return
+	}
+	a.memory.Failure = nil
+	if answer.Revision != 0 {
+		a.memory.Revision = answer.Revision
+	}
+	a.remember()
+	a.o.Log.WithField("revision", a.memory.Revision).Info("as desired")
+}
+
+// unsolved notes a plan that nothing can be done about.
+func (a *Agent) unsolved(plan *james.Plan) {
+	a.stuck = try{plan.ID, plan.Revision}
+	a.sup.status("revision %d cannot be resolved: %s", plan.Revision, plan.Problems[0].Detail)
+	for _, p := range plan.Problems {
+		a.o.Log.WithFields(logrus.Fields{"revision": plan.Revision, "app": p.App.String(), "kind": p.Kind, "detail": p.Detail}).Warn("nothing can be done for an app")
+	}
+}
+
+// known returns the plan that the server need not send again now.
+func (a *Agent) known() try {
+	if f := a.memory.Failure; f.wait(a.o.Now(), a.o.RetryLimit) > 0 {
+		return try{f.Plan, f.Revision}
+	}
+	return a.stuck
+}
+
+// hold returns how long the next poll may be held, in whole seconds: not beyond
+// the interval nor the time at which a failed plan is due.
+func (a *Agent) hold() time.Duration {
+	d := min(a.o.Hold, a.interval, james.MaxWait)
+	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 {
+		d = min(d, due)
+	}
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// rest returns how long to wait until the next poll is due or a failed plan.
+func (a *Agent) rest(started time.Time) time.Duration {
+	d := a.interval - a.o.Now().Sub(started)
+	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 {
+		d = min(d, due)
+	}
+	return max(d, 0)
+}
+
+// sleep waits for d; it fails when ctx is cancelled before that.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

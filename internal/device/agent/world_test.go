@@ -1,0 +1,430 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	"github.com/trusch/jamesd/internal/device/agent"
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// packet is a packet with an archive of bytes that only its test knows.
+type packet struct {
+	james.Packet
+	manifest *james.Manifest
+	archive  []byte
+}
+
+// newPacket makes a packet whose archive has size bytes.
+func newPacket(t testing.TB, name, version string, size int, entries ...james.Entry) *packet {
+	t.Helper()
+	m := &james.Manifest{Name: name, Tags: james.MustTags(version), Entries: entries}
+	_, digest, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := make([]byte, size)
+	rand.NewChaCha8([32]byte(digest)).Read(archive)
+	p := &packet{manifest: m, archive: archive}
+	p.Packet = james.Packet{Digest: digest, Name: name, Tags: m.Tags,
+		Archive: james.Archive{Digest: james.DigestOf(archive), Size: int64(size), Format: "tar"}}
+	return p
+}
+
+// server is a jamesd for one device, in memory.
+type server struct {
+	mu       sync.Mutex
+	changed  chan struct{} // closed and renewed when the plan may be another
+	packets  map[james.Digest]*packet
+	desired  []*packet // nil: the device is left alone
+	problems []james.Problem
+	revision uint64
+	report   *james.DeviceReport
+
+	interval  int   // of its answers
+	impatient bool  // does not hold polls
+	deaf      bool  // sends plans that are known
+	amnesiac  bool  // never has the report
+	down      error // the answer to everything
+	noReports error // the answer to reports
+
+	polls   []poll
+	reports []james.Report
+	served  int64 // bytes of archives
+	gets    []int64
+	body    func(offset int64, r io.Reader) (io.ReadCloser, error)
+}
+
+type poll struct {
+	at  time.Time
+	req james.PollRequest
+}
+
+func newServer(packets ...*packet) *server {
+	s := &server{changed: make(chan struct{}), packets: map[james.Digest]*packet{}, interval: 30}
+	for _, p := range packets {
+		s.packets[p.Digest] = p
+	}
+	return s
+}
+
+// set makes a change that wakes the held polls.
+func (s *server) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// want sets the desired state.
+func (s *server) want(packets ...*packet) {
+	s.set(func() { s.desired, s.revision = append([]*packet{}, packets...), s.revision+1 })
+}
+
+func (s *server) plan() james.Plan {
+	if s.desired == nil && s.problems == nil {
+		return james.Plan{}
+	}
+	var steps []james.Step
+	for _, app := range s.report.Apps {
+		if !slices.ContainsFunc(s.desired, func(p *packet) bool { return p.Name == app.Name }) {
+			steps = append(steps, james.Step{Old: &app})
+		}
+	}
+	for _, p := range s.desired {
+		step := james.Step{New: &p.Packet}
+		for _, app := range s.report.Apps {
+			if app.Name == p.Name {
+				step.Old = &app
+			}
+		}
+		if step.Old == nil || step.Old.Digest != p.Digest {
+			steps = append(steps, step)
+		}
+	}
+	return james.NewPlan(s.revision, steps, s.problems)
+}
+
+func (s *server) Poll(ctx context.Context, req james.PollRequest) (james.PollResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.polls = append(s.polls, poll{time.Now(), req})
+	if s.down != nil {
+		return james.PollResponse{}, s.down
+	}
+	if req.Report != nil {
+		s.report = req.Report
+	} else if s.amnesiac || s.report == nil || s.report.Digest() != req.Same {
+		return james.PollResponse{Resend: true}, nil
+	}
+	limit := time.After(time.Duration(req.Wait) * time.Second)
+	for {
+		if s.report == nil {
+			return james.PollResponse{Resend: true}, nil
+		}
+		plan, answer := s.plan(), james.PollResponse{Interval: s.interval}
+		if plan.Empty() && s.desired != nil {
+			answer.Revision = s.revision
+		}
+		if !plan.Empty() && (plan.ID != req.Known || plan.Revision != req.KnownRevision || s.deaf) {
+			answer.Plan = &plan
+			return answer, nil
+		}
+		if s.impatient || req.Wait == 0 {
+			return answer, nil
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		ended := false
+		select {
+		case <-changed:
+		case <-limit:
+			ended = true
+		case <-ctx.Done():
+			ended = true
+		}
+		s.mu.Lock()
+		switch {
+		case ctx.Err() != nil:
+			return james.PollResponse{}, ctx.Err()
+		case s.down != nil:
+			return james.PollResponse{}, s.down
+		case ended:
+			return answer, nil
+		}
+	}
+}
+
+func (s *server) Report(_ context.Context, r james.Report) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := cmpErr(s.down, s.noReports); err != nil {
+		return err
+	}
+	s.reports = append(s.reports, r)
+	return nil
+}
+
+func (s *server) Manifest(_ context.Context, d james.Digest) (*james.Manifest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.packets[d]
+	if s.down != nil || p == nil {
+		return nil, cmpErr(s.down, james.Errorf(james.KindNotFound, "packet "+d.Short(), "does not exist"))
+	}
+	return p.manifest, nil
+}
+
+func (s *server) Archive(ctx context.Context, d james.Digest, a james.Archive, offset int64) (io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gets = append(s.gets, offset)
+	p := s.packets[d]
+	if s.down != nil || p == nil {
+		return nil, cmpErr(s.down, james.Errorf(james.KindNotFound, "packet "+d.Short(), "does not exist"))
+	}
+	var r io.Reader = &counted{s, ctx, bytes.NewReader(p.archive[offset:])}
+	if s.body != nil {
+		return s.body(offset, r)
+	}
+	return io.NopCloser(r), nil
+}
+
+func cmpErr(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counted counts what a server serves and ends with the request.
+type counted struct {
+	s   *server
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.r.Read(p)
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.served += int64(n)
+	return n, err
+}
+
+// installer is a device in memory: a plan is carried out as a whole or not at
+// all, and its archives are read and compared.
+type installer struct {
+	mu    sync.Mutex
+	apps  map[string]james.App
+	tries []time.Time
+	// fails says how the plans that install a packet of that name end.
+	fails map[string]james.Report
+	// inert does as it is told and has nothing to show for it.
+	inert bool
+	// during is called when all is fetched, before anything changes.
+	during  func(ctx context.Context)
+	recover *james.Report
+	err     error
+	after   func() // called after a commit
+	// before is txn's BeforeApply, staged the files that it is shown.
+	before func(context.Context, *james.Plan, func(james.Path) (string, bool)) error
+	staged map[james.Path]string
+}
+
+func newInstaller() *installer {
+	return &installer{apps: map[string]james.App{}, fails: map[string]james.Report{}}
+}
+
+func (i *installer) Apps() []james.App {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var apps []james.App
+	for _, a := range i.apps {
+		apps = append(apps, a)
+	}
+	slices.SortFunc(apps, func(a, b james.App) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	return apps
+}
+
+func (i *installer) Recover(context.Context) (*james.Report, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	r := i.recover
+	i.recover = nil
+	return r, i.err
+}
+
+func (i *installer) Apply(ctx context.Context, plan *james.Plan, src txn.Source) (*james.Report, error) {
+	r := &james.Report{Plan: plan.ID, Revision: plan.Revision, Started: time.Now().UTC()}
+	i.mu.Lock()
+	i.tries = append(i.tries, time.Now())
+	before, staged, during := i.before, i.staged, i.during
+	i.mu.Unlock()
+	err := i.stage(ctx, plan, src)
+	if err == nil {
+		err = before(ctx, plan, func(p james.Path) (string, bool) { f, ok := staged[p]; return f, ok })
+	}
+	if err == nil && during != nil {
+		during(ctx)
+		err = ctx.Err()
+	}
+	r.Ended = time.Now().UTC()
+	if err != nil {
+		r.Result, r.Error, r.Kind = james.Refused, err.Error(), james.KindOf(err)
+		return r, nil
+	}
+	i.apply(plan, r)
+	if r.Result == james.Committed && i.after != nil {
+		i.after()
+	}
+	return r, nil
+}
+
+func (i *installer) apply(plan *james.Plan, r *james.Report) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, s := range plan.Steps {
+		if f, ok := i.fails[s.Name()]; ok {
+			r.Result, r.Error, r.Kind, r.App, r.Script, r.Output = f.Result, f.Error, f.Kind, f.App, f.Script, f.Output
+			return
+		}
+	}
+	for _, s := range plan.Steps {
+		switch {
+		case i.inert:
+		case s.New != nil:
+			i.apps[s.New.Name] = s.New.App()
+		default:
+			delete(i.apps, s.Old.Name)
+		}
+	}
+	r.Result = james.Committed
+}
+
+func (i *installer) stage(ctx context.Context, plan *james.Plan, src txn.Source) error {
+	for _, s := range plan.Steps {
+		if s.New == nil {
+			continue
+		}
+		if _, err := src.Manifest(ctx, s.New); err != nil {
+			return err
+		}
+		r, err := src.Archive(ctx, s.New)
+		if err != nil {
+			return err
+		}
+		raw, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		if james.DigestOf(raw) != s.New.Archive.Digest {
+			return james.Errorf(james.KindCorrupt, s.New.Name, "is not the archive")
+		}
+	}
+	return nil
+}
+
+// device is an agent with its server, its installer and its state directory.
+type device struct {
+	t         testing.TB
+	server    *server
+	installer *installer
+	dir       string
+	hook      disk.Hook
+	options   func(*agent.Options)
+	logs      *logtest.Hook
+}
+
+func newDevice(t testing.TB, s *server) *device {
+	return &device{t: t, server: s, installer: newInstaller(), dir: t.TempDir(), logs: new(logtest.Hook)}
+}
+
+// boot returns the agent as after a start of the process. Its delays are as long
+// as they can be.
+func (d *device) boot() *agent.Agent {
+	d.t.Helper()
+	state, err := disk.Open(d.dir, disk.Options{Hook: d.hook})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { state.Close() })
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	log.SetLevel(logrus.DebugLevel)
+	log.AddHook(d.logs)
+	o := agent.Options{
+		Server: d.server, Installer: d.installer, State: state, Log: log, Version: "test",
+		Tags: func() james.TagSet { return james.MustTags("armv7l") },
+		Hold: james.MaxWait, Rand: func() float64 { return 0.9999999 },
+	}
+	if d.options != nil {
+		d.options(&o)
+	}
+	a, err := agent.New(o)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.installer.before = a.BeforeApply
+	return a
+}
+
+// run runs an agent until stop is called, which returns when it has ended.
+func (d *device) run() (stop func() agent.Fate) {
+	ctx, cancel := context.WithCancel(context.Background())
+	fate := make(chan agent.Fate, 1)
+	a := d.boot()
+	go func() { fate <- a.Run(ctx) }()
+	return func() agent.Fate { cancel(); return <-fate }
+}
+
+// runOnce starts an agent and stops it when it waits for something.
+func (d *device) runOnce() {
+	stop := d.run()
+	synctest.Wait()
+	stop()
+}
+
+// pass lets time pass, and what is due at its end be done. The locks order what
+// the test has read and written before what the agent does next.
+func (d *device) pass(t time.Duration) {
+	touch(&d.server.mu)
+	touch(&d.installer.mu)
+	time.Sleep(t)
+	synctest.Wait()
+}
+
+func touch(mu *sync.Mutex) {
+	mu.Lock()
+	defer mu.Unlock()
+}
+
+// messages returns the texts logged at a level.
+func (d *device) messages(level logrus.Level) []string {
+	var out []string
+	for _, e := range d.logs.AllEntries() {
+		if e.Level == level {
+			out = append(out, e.Message)
+		}
+	}
+	return out
+}

@@ -1,0 +1,80 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/trusch/jamesd/internal/config"
+	"github.com/trusch/jamesd/internal/device/agent"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+func newStatusCommand(p config.Process) *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Print what is installed on this device and how the last plan went",
+		Long: `Print what is installed on this device and how the last plan went, as it stands
+in the state directory. jamesd is not asked, and jamesc need not run.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.load(cmd, p); err != nil {
+				return err
+			}
+			m, err := readMemory(s.stateDir)
+			if err != nil {
+				return james.Cannot("read the state directory", s.stateDir, err)
+			}
+			printStatus(p.Out, m)
+			return nil
+		},
+	}
+	s.define(cmd.Flags())
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { // the file may set all of them, here two matter
+		f.Hidden = f.Name != "state-dir" && f.Name != "config"
+	})
+	return cmd
+}
+
+// readMemory reads what the agent remembers; one that has not done anything yet
+// remembers nothing.
+func readMemory(stateDir string) (agent.Memory, error) {
+	raw, err := os.ReadFile(filepath.Join(stateDir, agentDir, agent.MemoryFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return agent.Memory{}, nil
+	}
+	if err != nil {
+		return agent.Memory{}, err
+	}
+	return agent.DecodeMemory(raw)
+}
+
+func printStatus(w io.Writer, m agent.Memory) {
+	fmt.Fprintf(w, "revision: %d\n", m.Revision)
+	fmt.Fprintf(w, "installed: %d\n", len(m.Apps))
+	for _, a := range m.Apps {
+		fmt.Fprintf(w, "  %s  (%s)\n", a, a.Digest.Short())
+	}
+	if r := m.Last; r != nil {
+		fmt.Fprintf(w, "last plan: %s, revision %d, %s\n", r.Result, r.Revision, r.Ended.Local().Format(time.RFC3339))
+		if r.Error != "" {
+			fmt.Fprintf(w, "  %s\n", r.Error)
+		}
+		if r.Output != "" {
+			fmt.Fprintf(w, "  output of %s:\n%s\n", r.Script, r.Output)
+		}
+	}
+	if f := m.Failure; f != nil {
+		fmt.Fprintf(w, "next try: %s, after %d in vain\n", f.RetryAt.Local().Format(time.RFC3339), f.Attempts)
+	}
+	if n := len(m.Pending); n > 0 {
+		fmt.Fprintf(w, "reports that jamesd has not got yet: %d\n", n)
+	}
+}
