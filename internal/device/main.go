@@ -63,7 +63,7 @@ func exitCode(err error) int {
 func explain(w io.Writer, err error) {
 	fmt.Fprintf(w, "%s: %s\n", programName, strings.TrimSpace(err.Error()))
 	if hint := james.HintOf(err); hint != "" {
-		fmt.Fprintf(w, "  %s\n", hint)
+		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
 }
 

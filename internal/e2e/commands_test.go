@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/trusch/jamesd/internal/e2e/mongodtest"
 )
 
 // commands are what scripts may say beside testscript's own words.
@@ -33,11 +35,12 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"arch":    cmdArch,
 	"build":   cmdBuild,
 	"runs":    cmdRuns,
+	"mongo":   cmdMongo,
 }
 
 // cmdJamesd starts a server: `jamesd NAME [FLAG...]`. It takes the store in $DB,
 // the certificate pki/server.crt and a free loopback port, waits until it is
-// ready (with a --db of its own: until it listens), and puts its address into $ADDR_NAME and $JAMESD_ADDR. Started again
+// ready (one of the name lost: until it listens), and puts its address into $ADDR_NAME and $JAMESD_ADDR. Started again
 // under the same name it takes the same port.
 func cmdJamesd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
@@ -52,7 +55,7 @@ func cmdJamesd(ts *testscript.TestScript, neg bool, args []string) {
 	p := w.start(ts, name, "jamesd", append([]string{"--db", ts.Getenv("DB"), "--addr", addr, "--metrics-addr", "127.0.0.1:0",
 		"--ca", pki("ca.crt"), "--cert", pki("server.crt"), "--key", pki("server.key"), "--log-level", "debug"}, args[1:]...)...)
 	got, err := p.await(regexp.MustCompile(`msg="?listening"?.*? addr="?(127\.0\.0\.1:\d+)"?`), 1)
-	if err == nil && !slices.Contains(args, "--db") {
+	if err == nil && name != "lost" {
 		_, err = p.await(regexp.MustCompile(`msg=ready`), 1)
 	}
 	if err != nil {
@@ -272,5 +275,22 @@ func cmdLimited(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Logf("peak memory of %s: %d KiB", args[0], peak)
 	if peak > limit {
 		ts.Fatalf("%s had %d KiB resident at its peak, the limit is %d", args[0], peak, limit)
+	}
+}
+
+// cmdMongo runs a database server of the script's own: `mongo
+// start|kill|restart`. Its URI is in $MONGO.
+func cmdMongo(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	switch args[0] {
+	case "start":
+		w.mongo = mongodtest.Start(w.tb)
+		ts.Setenv("MONGO", w.mongo.URI("james"))
+	case "kill":
+		w.mongo.Kill()
+	case "restart":
+		w.mongo.Restart()
+	default:
+		ts.Fatalf("usage: mongo start|kill|restart")
 	}
 }

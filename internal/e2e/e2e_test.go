@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Dir: "testdata/script",
 				Setup: func(env *testscript.Env) error {
-					return setup(env, s.name, s.db(t, env.WorkDir))
+					return setup(t, env, s.name, s.db(t, env.WorkDir))
 				},
 				Cmds:      commands,
 				Condition: func(cond string) (bool, error) { return condition(cond, s.name) },
@@ -65,7 +65,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-func setup(env *testscript.Env, store, db string) error {
+func setup(tb testing.TB, env *testscript.Env, store, db string) error {
 	repo, err := filepath.Abs("../..")
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func setup(env *testscript.Env, store, db string) error {
 	env.Setenv("JAMESD_CA", filepath.Join(env.WorkDir, "pki/ca.crt"))
 	env.Setenv("JAMESD_CERT", filepath.Join(env.WorkDir, "pki/admin.crt"))
 	env.Setenv("JAMESD_KEY", filepath.Join(env.WorkDir, "pki/admin.key"))
-	w := newWorld(env)
+	w := newWorld(tb, env)
 	env.Values[worldKey{}] = w
 	env.Defer(w.stopAll)
 	return nil

@@ -6,9 +6,12 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/trusch/jamesd/internal/e2e/mongodtest"
 )
 
 // patience bounds every wait of a script. It is long, as a test machine may be
@@ -19,15 +22,17 @@ type worldKey struct{}
 
 // world is the processes that one script has started.
 type world struct {
-	env  *testscript.Env
-	mu   sync.Mutex
-	proc map[string]*process
-	addr map[string]string   // of jamesd by name, kept over a restart
-	arch map[string][]string // of a device: the command that runs its jamesc
+	tb    testing.TB
+	mongo *mongodtest.Server // of the script's own
+	env   *testscript.Env
+	mu    sync.Mutex
+	proc  map[string]*process
+	addr  map[string]string   // of jamesd by name, kept over a restart
+	arch  map[string][]string // of a device: the command that runs its jamesc
 }
 
-func newWorld(env *testscript.Env) *world {
-	return &world{env: env, proc: map[string]*process{}, addr: map[string]string{}, arch: map[string][]string{}}
+func newWorld(tb testing.TB, env *testscript.Env) *world {
+	return &world{tb: tb, env: env, proc: map[string]*process{}, addr: map[string]string{}, arch: map[string][]string{}}
 }
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }

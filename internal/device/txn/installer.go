@@ -184,7 +184,7 @@ func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*j
 	if len(plan.Steps) == 0 {
 		return t.report(james.Committed, nil), nil
 	}
-	log.WithField("steps", len(plan.Steps)).Info("transaction begins")
+	log.WithField("steps", len(plan.Steps)).Debug("transaction begins")
 	report := t.apply(ctx, src)
 	t.logEnd(report)
 	return report, nil
@@ -199,13 +199,9 @@ func (i *Installer) Recover(ctx context.Context) (*james.Report, error) {
 	return i.recover(ctx)
 }
 
+// logEnd notes the end for who looks closely: whoever gets the report tells it.
 func (t *txn) logEnd(r *james.Report) {
-	log := t.log.WithField("result", r.Result)
-	if r.Error == "" {
-		log.Info("transaction ended")
-		return
-	}
-	log.WithFields(logrus.Fields{"kind": r.Kind, "error": r.Error}).Warn("transaction failed")
+	t.log.WithFields(logrus.Fields{"result": r.Result, "error": r.Error}).Debug("transaction ended")
 }
 
 // report returns the report of the transaction's end. f is nil where nothing
