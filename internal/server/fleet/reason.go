@@ -31,11 +31,14 @@ func reason(d *device, plan *james.Plan) string {
 }
 
 func failed(r *james.Report, plan *james.Plan) string {
-	what := stepsText(plan.Steps)
-	if r.Result == james.Refused {
-		return fmt.Sprintf("%s was refused: %s; nothing was changed%s", what, failure(r), retry(r))
+	what, why := stepsText(plan.Steps), failure(r)
+	if _, cause, ok := strings.Cut(why, ": "); ok && len(plan.Steps) == 1 && strings.HasPrefix(why, "cannot ") {
+		why = cause // which step it was has been said
 	}
-	return fmt.Sprintf("%s failed: %s; the old state is back%s", what, failure(r), retry(r))
+	if r.Result == james.Refused {
+		return fmt.Sprintf("%s was refused: %s; nothing was changed%s", what, why, retry(r))
+	}
+	return fmt.Sprintf("%s failed: %s; the old state is back%s", what, why, retry(r))
 }
 
 // failure returns what went wrong, with the script where the words do not name it.

@@ -63,6 +63,9 @@ func TestReason(t *testing.T) {
 			w.want("d1", "a v1")
 			must(w.upload("a v1", "new", true))
 		}, false, "not yet applied: upgrade a to other content of the same tags"},
+		{"a step that the error names again", func(w *world) {
+			upgrade(w, james.Report{Result: james.RolledBack, Error: "cannot upgrade openvpn s,v1.0.0: script postinst of openvpn s,v1.0.0: exit status 3"})
+		}, false, "upgrade openvpn v0.9.9 -> v1.0.0 failed: script postinst of openvpn s,v1.0.0: exit status 3; the old state is back"},
 		{"unresolved", func(w *world) {
 			p := w.add("a v1")
 			w.poll("d1", report("s", p))
