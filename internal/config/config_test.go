@@ -17,7 +17,7 @@ import (
 type settings struct {
 	fs       *pflag.FlagSet
 	addr     string
-	tags     string
+	tags     []string
 	hosts    []string
 	interval time.Duration
 	wait     int
@@ -27,7 +27,7 @@ type settings struct {
 func newSettings(args ...string) *settings {
 	s := &settings{fs: pflag.NewFlagSet("jamesx", pflag.ContinueOnError)}
 	s.fs.StringVar(&s.addr, "addr", ":2761", "")
-	s.fs.StringVar(&s.tags, "system-tags", "auto", "")
+	s.fs.StringSliceVar(&s.tags, "system-tags", []string{"auto"}, "")
 	s.fs.StringSliceVar(&s.hosts, "host", []string{"standard"}, "")
 	s.fs.DurationVar(&s.interval, "poll-interval", time.Minute, "")
 	s.fs.IntVar(&s.wait, "wait", 7, "")
@@ -112,7 +112,7 @@ verbose: true
 	if err := config.Load(s.fs, "JAMESX", write(t, all), true, env()); err != nil {
 		t.Fatal(err)
 	}
-	if s.addr != "localhost:1" || s.tags != "armv7l,glibc-2.23,localhost:1" || strings.Join(s.hosts, " ") != "one two" ||
+	if s.addr != "localhost:1" || strings.Join(s.tags, " ") != "armv7l glibc-2.23 localhost:1" || strings.Join(s.hosts, " ") != "one two" ||
 		s.interval != 90*time.Minute || s.wait != 0 || !s.verbose {
 		t.Errorf("%+v", s)
 	}
@@ -122,7 +122,7 @@ verbose: true
 	if err := config.Load(s.fs, "JAMESX", write(t, "host: [z]\naddr: *b\n")+"-absent", false, vars); err != nil {
 		t.Fatal(err)
 	}
-	if s.tags != "a,b" || strings.Join(s.hosts, " ") != "x y" || s.interval != 5*time.Second || !s.verbose {
+	if strings.Join(s.tags, " ") != "a b" || strings.Join(s.hosts, " ") != "x y" || s.interval != 5*time.Second || !s.verbose {
 		t.Errorf("%+v", s)
 	}
 }
@@ -154,6 +154,7 @@ func TestRefuses(t *testing.T) {
 		{"repeated key", "addr: a\nwait: 1\naddr: b\n", ":3: addr is given twice, first in line 1", ""},
 		{"no value", "wait: 1\naddr:\n", ":2: addr has no value", "remove the line"},
 		{"a mapping for a value", "addr:\n  host: x\n", ":1: addr is a mapping, a value or a list is wanted", ""},
+		{"a list for a text", "addr: [a, b]\n", ":1: addr is a list, one value is wanted", ""},
 		{"a list for a number", "wait: [1]\n", ":1: wait is a list, one value is wanted", ""},
 		{"a list in a list", "host: [[a]]\n", ":1: item 1 of host is not a single value", ""},
 		{"an empty item", "host: [a, ~]\n", ":1: item 2 of host is not a single value", ""},

@@ -84,7 +84,7 @@ func flatten(flag *pflag.Flag, n *yaml.Node, place string) (string, error) {
 			WithHint("Give it one or remove the line.")
 	case n.Kind == yaml.ScalarNode:
 		return n.Value, nil
-	case n.Kind == yaml.SequenceNode && !single(flag.Value.Type()):
+	case n.Kind == yaml.SequenceNode && takesList(flag.Value.Type()):
 		return join(flag, n, place)
 	case n.Kind == yaml.SequenceNode:
 		return "", james.Errorf(james.KindInvalid, place, "%s is a list, one value is wanted", flag.Name)

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -46,9 +47,6 @@ var wants = map[string]string{
 	"float64":  "a number",
 }
 
-// single reports whether a flag of that type takes one value, so that a list
-// in the file is a mistake.
-func single(flagType string) bool {
-	_, ok := wants[flagType]
-	return ok
-}
+// takesList reports whether a flag of that type takes several values; for any
+// other, a list in the file is a mistake.
+func takesList(flagType string) bool { return strings.HasSuffix(flagType, "Slice") }
