@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -57,8 +58,10 @@ func malformed(err error) error {
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &wrongType) && wrongType.Field == "":
+		return james.Errorf(james.KindInvalid, "", "malformed JSON: %s where an object must be", withArticle(wrongType.Value))
 	case errors.As(err, &wrongType):
-		return james.Errorf(james.KindInvalid, "", "malformed JSON: %s is a %s, which does not go there", wrongType.Field, wrongType.Value)
+		return james.Errorf(james.KindInvalid, "", "malformed JSON: %s: %s does not go there", wrongType.Field, withArticle(wrongType.Value))
 	case errors.Is(err, io.EOF):
 		return james.Errorf(james.KindInvalid, "", "the body is empty")
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -67,10 +70,22 @@ func malformed(err error) error {
 	return james.Errorf(james.KindInvalid, "", "malformed JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
-// checkQuery refuses parameters that the route does not have, or has twice.
+// withArticle returns what encoding/json calls a value, as part of a sentence.
+func withArticle(value string) string {
+	if strings.HasPrefix(value, "array") || strings.HasPrefix(value, "object") {
+		return "an " + value
+	}
+	return "a " + value
+}
+
+// checkQuery refuses a malformed query, and parameters that the route does not
+// have, or has twice.
 func (c *call) checkQuery() error {
 	if c.r.URL.RawQuery == "" {
 		return nil
+	}
+	if _, err := url.ParseQuery(c.r.URL.RawQuery); err != nil {
+		return james.Errorf(james.KindInvalid, "", "the query is malformed: %w", err)
 	}
 	for name, values := range c.query() {
 		known := false
