@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/blob/dirblob"
@@ -52,7 +53,21 @@ func openBackend(ctx context.Context, db string) (*backend, error) {
 	}
 	return open(
 		func() (store.Store, error) { return boltstore.Open(ctx, filepath.Join(db, "jamesd.db")) },
-		func() (blob.Store, error) { return dirblob.Open(ctx, filepath.Join(db, "blobs")) })
+		func() (blob.Store, error) { return openDir(ctx, filepath.Join(db, "blobs")) })
+}
+
+// openDir opens the blobs of a directory whose lock this process has got with
+// its jamesd.db: what unfinished uploads left there is nobody's any more, and
+// the fleet would wait a day before it says so.
+func openDir(ctx context.Context, dir string) (blob.Store, error) {
+	b, err := dirblob.Open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Sweep(ctx, time.Now()); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
 }
 
 func open(openStore func() (store.Store, error), openBlobs func() (blob.Store, error)) (*backend, error) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -61,12 +62,22 @@ func run(ctx context.Context, o *options, log logrus.FieldLogger) error {
 	d := &jamesd{o: o, log: log}
 	var err error
 	if d.tls, err = pki.ServerTLS(o.ca, o.cert, o.key); err != nil {
-		return james.Cannot("start", "", err)
+		return james.Cannot("start", "", certificateError(err))
 	}
 	if err := d.listen(); err != nil {
 		return james.Cannot("start", "", err)
 	}
 	return d.serve(ctx)
+}
+
+// certificateError tells who starts jamesd for the first time where the files
+// come from.
+func certificateError(err error) error {
+	var e *james.Error
+	if errors.As(err, &e) && e.Kind == james.KindNotFound && e.Hint == "" {
+		return e.WithHint("jamesd-ctl pki makes certificates; --ca, --cert and --key say where they are.")
+	}
+	return err
 }
 
 // listen opens both listeners.
@@ -92,8 +103,11 @@ func (d *jamesd) listen() error {
 
 // listenError names the flag that the address came from.
 func listenError(flag string, err error) error {
-	return james.Errorf(james.KindInvalid, flag, "%w", err).
-		WithHint("Is another jamesd running? Another address can be given with %s.", flag)
+	e := james.Errorf(james.KindInvalid, flag, "%w", err)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return e
+	}
+	return e.WithHint("Is another jamesd running? Another address can be given with %s.", flag)
 }
 
 func (d *jamesd) build() {

@@ -131,7 +131,8 @@ func TestRefusesToStart(t *testing.T) {
 	}{
 		{"directory of another jamesd", nil, []string{"--db", taken}, 1, taken},
 		{"directory is a file", nil, []string{"--db", file("db", "x")}, 1, "db"},
-		{"no certificate", nil, []string{"--cert", "/nowhere/server.crt"}, 1, "/nowhere/server.crt: there is no such file"},
+		{"no certificate", nil, []string{"--cert", "/nowhere/server.crt"}, 1, "/nowhere/server.crt: there is no such file\nhint: jamesd-ctl pki makes certificates"},
+		{"no such port", nil, []string{"--addr", "127.0.0.1:99999"}, 1, "invalid port"},
 		{"key of another", nil, []string{"--key", filepath.Join(certs, "root.key")}, 1, "is not the key of"},
 		{"certificate of a client", nil, []string{"--cert", filepath.Join(certs, "root.crt"), "--key", filepath.Join(certs, "root.key")}, 1, "not made for a server"},
 		{"address is taken", nil, []string{"--addr", busy}, 1, "address already in use"},
@@ -157,6 +158,9 @@ func TestRefusesToStart(t *testing.T) {
 			p := run(t, row.env, append(standard(t.TempDir()), row.args...)...)
 			if code := p.exit(t); code != row.code || !strings.Contains(p.output(), row.says) {
 				t.Fatalf("it exited with %d:\n%s", code, p.output())
+			}
+			if out := p.output(); strings.Contains(out, "another jamesd running") != strings.Contains(out, "address already in use") {
+				t.Errorf("the hint is not about what is wrong:\n%s", out)
 			}
 			if !strings.Contains(p.output(), "jamesd: ") {
 				t.Errorf("it does not say its name:\n%s", p.output())
@@ -206,6 +210,37 @@ func TestStoreUnreachable(t *testing.T) {
 	_, err := p.client(t, "root").Devices(t.Context())
 	if james.KindOf(err) != james.KindUnavailable || !strings.Contains(err.Error(), "store") {
 		t.Errorf("got %v", err)
+	}
+	p.stop(t)
+}
+
+// TestRemains: what an upload left behind when jamesd was killed is gone after
+// its next start.
+func TestRemains(t *testing.T) {
+	t.Parallel()
+	db := t.TempDir()
+	p := run(t, nil, standard(db)...)
+	p.logged(t, "ready")
+	finish, done := upload(t, p)
+	incoming := filepath.Join(db, "blobs", "incoming")
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		left, err := os.ReadDir(incoming)
+		must(t, err)
+		if len(left) == 1 {
+			break
+		}
+		if time.Since(start) > patience {
+			t.Fatalf("the upload does not begin: %v", left)
+		}
+	}
+	must(t, p.cmd.Process.Kill())
+	p.exit(t)
+	finish(io.ErrUnexpectedEOF)
+	<-done
+	p = run(t, nil, standard(db)...)
+	p.logged(t, "ready")
+	if left, err := os.ReadDir(incoming); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 	p.stop(t)
 }
