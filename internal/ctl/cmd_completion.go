@@ -13,7 +13,8 @@ func (p *program) completionCommand() *cobra.Command {
 		Use:   "completion bash|zsh|fish",
 		Short: "Print the completion script of a shell",
 		Long: `Print a script that lets a shell complete commands, flags, files, and the names of
-packets, tags and devices, which it asks the server for.`,
+packets, tags and devices, which it asks the server for. That for bash needs the
+package bash-completion.`,
 		Example: `  jamesd-ctl completion bash > ~/.local/share/bash-completion/completions/jamesd-ctl
   jamesd-ctl completion zsh > "${fpath[1]}/_jamesd-ctl"
   jamesd-ctl completion fish > ~/.config/fish/completions/jamesd-ctl.fish`,

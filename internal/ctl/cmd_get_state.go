@@ -15,8 +15,9 @@ func (p *program) getStateCommand() *cobra.Command {
 		Use:   "get-state ID",
 		Short: "Print what a device has installed",
 		Long: `Print the state that a device reported last: its system tags and its apps, with
-their tags except those that are system tags. As YAML, the default, and as JSON
-it can be edited and given to set-desired-state.`,
+their tags except those that are system tags. It is YAML, also where a table is
+the format, or JSON with -o json; either can be edited and given to
+set-desired-state.`,
 		Example: "  jamesd-ctl get-state device-1 > state.yaml",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return p.getState(cmd.Context(), id) },
 	}

@@ -131,5 +131,8 @@ func (p *program) openStates(file string) ([]james.State, error) {
 		return nil, fileError(file, err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, james.Errorf(james.KindInvalid, file, "is a directory")
+	}
 	return readStates(file, f)
 }

@@ -171,6 +171,7 @@ func TestSeveralStates(t *testing.T) {
 	}
 	w.fails(2, "the file with the state is missing", "set-desired-state")
 	w.fails(2, "takes no argument", "set-desired-state", "x.yaml")
+	w.fails(2, "cannot set the desired state: DIR/pki: is a directory\n", "set-desired-state", "--file", w.path("pki"))
 	w.fails(2, "cannot set the desired state: DIR/none: there is no such file", "set-desired-state", "--file", w.path("none"))
 	w.env["JAMESD_CERT"], w.env["JAMESD_KEY"] = w.pki("device-1.crt"), w.pki("device-1.key")
 	r = w.run("set-desired-state", "--file", w.path("mixed.yaml"))

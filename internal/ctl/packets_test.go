@@ -213,7 +213,7 @@ func TestDownload(t *testing.T) {
 	w.fails(2, "cannot get packet hello: DIR: is a directory", "get-packet", "hello", "--output-file", w.dir)
 	w.fails(2, "cannot get packet hello: DIR/none: there is no such file", "get-packet", "hello", "--output-file", w.path("none/x"))
 	if _, err := os.Stat("/dev/full"); err == nil {
-		w.fails(2, "no space left on device", "get-packet", "hello", "--output-file", "/dev/full")
+		w.fails(1, "cannot get packet hello: /dev/full: no space left on device", "get-packet", "hello", "--output-file", "/dev/full")
 	}
 	if left, _ := filepath.Glob(w.path(".*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)

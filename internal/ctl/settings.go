@@ -48,7 +48,15 @@ func (s *settings) init(getenv func(string) string) {
 	s.fs.StringVar(&s.cert, "cert", "", "certificate `FILE` of this admin")
 	s.fs.StringVar(&s.key, "key", "", "`FILE` with its private key")
 	s.fs.VarP(&s.format, "output", "o", "how to print: `FORMAT` is table, yaml or json")
-	s.fs.String("config", "", "settings `FILE` (default "+s.display()+")")
+	s.fs.String("config", "", "settings `FILE`"+s.standard())
+}
+
+// standard says in the help which settings file is read by itself.
+func (s *settings) standard() string {
+	if s.file() == "" {
+		return ""
+	}
+	return " (default " + s.display() + ")"
 }
 
 // file is the standard place of the settings file, "" where there is none.
@@ -64,6 +72,9 @@ func (s *settings) file() string {
 
 func (s *settings) display() string {
 	file := s.file()
+	if file == "" {
+		return "the file of --config"
+	}
 	if home := s.getenv("HOME"); home != "" && strings.HasPrefix(file, home+"/") {
 		return "~" + strings.TrimPrefix(file, home)
 	}

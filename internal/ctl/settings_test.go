@@ -28,6 +28,7 @@ func TestConnectionSettings(t *testing.T) {
 	bare.prints(empty, append(append([]string{"--addr", w.addr}, files...), list...)...)
 	bare.prints(empty, append(append(list, files...), "--addr", w.addr)...)
 	bare.fails(2, "cannot list packets: --ca, --cert, --key are not set\nhint: Give the files on the command line", list...)
+	bare.with(t, "HOME", "").fails(2, "or in the file of --config; ", list...)
 	bare.fails(2, "cannot list packets: --key is not set", append(list, files[:4]...)...)
 
 	settings := "addr: " + w.addr + "\nca: ../../pki/ca.crt\ncert: ~/pki/root.crt\nkey: " + w.pki("root.key") + "\noutput: json\n"
