@@ -18,7 +18,7 @@ DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/usr/local}
 from='' parts=''
 
 die() { echo "install.sh: $*" >&2; exit 1; }
-usage() { sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0" | sed '$d'; }
+usage() { sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"; }
 
 while [ $# -gt 0 ]; do
   case $1 in
