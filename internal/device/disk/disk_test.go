@@ -454,7 +454,9 @@ func TestMetaOfEveryType(t *testing.T) {
 	}
 	meta := disk.Meta{Mode: 0o750, UID: uid, GID: gid, Time: time.Unix(77, 0).UTC(), Xattrs: map[string][]byte{"trusted.x": []byte("y")}}
 	for name, make := range map[string]func() error{
-		"file": func() error { return d.WriteNew("file", strings.NewReader("x"), disk.New{Meta: disk.Meta{Mode: 0o600}}) },
+		"file": func() error {
+			return d.WriteNew("file", strings.NewReader("x"), disk.New{Meta: disk.Meta{Mode: 0o600}})
+		},
 		"dir":  func() error { return d.Mkdir("dir", 0o700) },
 		"link": func() error { return d.Symlink("x", "link", disk.Meta{}) },
 		"fifo": func() error { return d.Mknod("fifo", james.TypeFifo, 0, 0, disk.Meta{}) },
