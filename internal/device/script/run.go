@@ -36,8 +36,8 @@ func (r *Runner) Run(ctx context.Context, c Call) (output string, err error) {
 		return "", c.startFailure(argv, err)
 	}
 	err = cmd.Wait()
-	if errors.Is(err, exec.ErrWaitDelay) && limit.Err() == nil {
-		err = nil // the script has ended; something that it started holds its output open
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // the script ended well and in time; something that it started holds its output open
 	}
 	if err != nil {
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // what is left of the group
@@ -135,6 +135,9 @@ func (c *Call) startFailure(argv []string, err error) error {
 		what := argv[0]
 		if head, _ := readHead(c.File); strings.HasPrefix(head, "#!") {
 			what, _, _ = strings.Cut(head[2:], "\n")
+		}
+		if strings.HasSuffix(what, "\r") {
+			return c.fail("", james.KindInvalid, "its lines end with carriage returns; save it with Unix line ends")
 		}
 		if _, err := os.Stat(c.Root); err != nil {
 			return c.fail("", james.KindUnavailable, "the install root %s: %w", c.Root, err)

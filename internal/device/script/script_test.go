@@ -75,6 +75,7 @@ func TestRun(t *testing.T) {
 		{"both streams", "echo one; echo two >&2", "one\ntwo\n", "", ""},
 		{"exit status", "echo last words; exit 42", "last words\n", james.KindConflict, "script postinst of demo armv7l,v2: exit status 42 (last words)"},
 		{"a signal", "kill -9 $$", "", james.KindInterrupted, "signal 9 (killed)"},
+		{"lines of another system", "#!/bin/sh\r\necho\r\n", "", james.KindInvalid, "carriage returns"},
 		{"no interpreter", "#!/no/such/thing\n", "", james.KindInvalid, "/no/such/thing is not on this device"},
 		{"another machine's program", "\x7fELF\x02garbage", "", james.KindInvalid, "another kind of machine"},
 		{"no input", "cat", "", "", ""},
@@ -194,6 +195,24 @@ func TestLeftovers(t *testing.T) {
 	out, err := r.Run(context.Background(), c)
 	if err != nil || out != "started\n" {
 		t.Fatalf("%v, output %q", err, out)
+	}
+	raw, _ := os.ReadFile(filepath.Join(c.Root, "pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err := unix.Kill(pid, 0); err != nil {
+		t.Errorf("what the script started is gone: %v", err)
+	}
+	unix.Kill(pid, unix.SIGKILL)
+}
+
+// TestLeftoversBeyondTheLimit has a script end in time, though what it started
+// holds its output longer than the script may run.
+func TestLeftoversBeyondTheLimit(t *testing.T) {
+	t.Parallel()
+	r := script.Runner{Grace: 2 * time.Second, Timeout: time.Second}
+	c := call(t, "sleep 600 & echo $! > pid")
+	_, err := r.Run(context.Background(), c)
+	if err != nil {
+		t.Errorf("ended well, but: %v", err)
 	}
 	raw, _ := os.ReadFile(filepath.Join(c.Root, "pid"))
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
