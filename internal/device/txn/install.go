@@ -152,7 +152,7 @@ func (b *builder) ensureOne(s *step, dir string) (*op, error) {
 	}
 	if there {
 		if owner, ok := b.ownerOf(dir); ok {
-			return nil, conflict(dir, owner, s.New.App)
+			return nil, conflictDir(dir, s.New.App, owner)
 		}
 		return nil, james.Errorf(james.KindConflict, b.i.Disk.Abs(dir), "is a %s that belongs to no packet; %s needs a directory there", info.Type, s.New.App).
 			WithHint("move it away or remove it")
@@ -228,7 +228,7 @@ func (b *builder) checkOwner(s *step, path string) error {
 	}
 	for _, needed := range []map[string]james.App{b.needed, b.others.dirs} {
 		if owner, ok := needed[path]; ok {
-			return conflict(path, owner, s.New.App)
+			return conflictDir(path, owner, s.New.App)
 		}
 	}
 	return nil

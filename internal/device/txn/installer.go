@@ -84,7 +84,8 @@ func Open(o Options) (*Installer, error) {
 	}
 	i := &Installer{Options: o, state: state}
 	if err := i.open(); err != nil {
-		return nil, errors.Join(err, i.Close())
+		_ = i.Close() // what was opened was not written to
+		return nil, err
 	}
 	return i, nil
 }

@@ -80,5 +80,11 @@ func conflict(path string, a, b james.App) error {
 		return james.Errorf(james.KindConflict, james.Path(path).String(), "is in %s twice, under two names that are one on this device", a)
 	}
 	return james.Errorf(james.KindConflict, james.Path(path).String(), "belongs to %s and would come with %s too", a, b).
-		WithHint("uninstall %s first, or build %s without this path", a.Name, b.Name)
+		WithHint("leave %s or %s out of the desired state, or build one of them without this path", a.Name, b.Name)
+}
+
+// conflictDir says that a path is a directory of one packet and a file of another.
+func conflictDir(path string, dir, file james.App) error {
+	return james.Errorf(james.KindConflict, james.Path(path).String(), "is a directory that %s needs, and a file of %s", dir, file).
+		WithHint("leave %s or %s out of the desired state, or build one of them without this path", dir.Name, file.Name)
 }

@@ -34,7 +34,7 @@ func TestRefusals(t *testing.T) {
 		plan: func(w *world) []james.Step {
 			return []james.Step{install(w.pack(w.t, "a v1", nil, file("usr/bin/x", "a")))}
 		},
-		kind: james.KindConflict, says: []string{"usr/bin/x", "other v3", "a v1", "uninstall"},
+		kind: james.KindConflict, says: []string{"usr/bin/x", "other v3", "a v1", "leave other or a out of the desired state"},
 	}, {
 		name: "a path of another app by another name",
 		put:  []string{"usr/lib/", "lib>usr/lib"},
@@ -66,7 +66,7 @@ func TestRefusals(t *testing.T) {
 		plan: func(w *world) []james.Step {
 			return []james.Step{install(w.pack(w.t, "a v1", nil, file("usr/x", "a")))}
 		},
-		kind: james.KindConflict, says: []string{"usr/x", "other v3", "a v1"},
+		kind: james.KindConflict, says: []string{"usr/x: is a directory that other v3 needs, and a file of a v1"},
 	}, {
 		name: "a directory where another app has a file",
 		have: func(w *world) []james.Step {
@@ -75,7 +75,7 @@ func TestRefusals(t *testing.T) {
 		plan: func(w *world) []james.Step {
 			return []james.Step{install(w.pack(w.t, "a v1", nil, file("usr/x/y", "a")))}
 		},
-		kind: james.KindConflict, says: []string{"usr/x", "other v3", "a v1"},
+		kind: james.KindConflict, says: []string{"usr/x: is a directory that a v1 needs, and a file of other v3"},
 	}, {
 		name: "a file where a directory of nobody has something in it",
 		put:  []string{"usr/x/mine"},

@@ -107,7 +107,8 @@ func size(n int64) string {
 		name string
 	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
 		if n >= u.unit {
-			return fmt.Sprintf("%.1f %s", (float64(n)+float64(u.unit)/20)/float64(u.unit), u.name)
+			tenths := (n/u.unit)*10 + (n%u.unit*10+u.unit-1)/u.unit
+			return fmt.Sprintf("%d.%d %s", tenths/10, tenths%10, u.name)
 		}
 	}
 	return fmt.Sprintf("%d bytes", n)
