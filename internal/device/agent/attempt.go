@@ -147,12 +147,12 @@ func (a *Agent) conclude(report *james.Report) {
 
 // pause returns how long a failed plan is not tried again. What failed for the
 // want of a server is tried again as often as one that does not answer; what a
-// crash undid, at once the first time, as that was most likely the power.
+// crash cut off, at once the first time, as that was most likely the power.
 func (a *Agent) pause(r *james.Report) time.Duration {
 	switch {
 	case r.Result == james.Refused && a.fetch.unreachable:
 		return backoff{a.o.RetryFirst, min(a.o.RetryLimit, linkLimit), a.o.Rand}.after(r.Attempts)
-	case r.Recovered && r.Result == james.RolledBack:
+	case r.Recovered && r.Result != james.Broken:
 		if r.Attempts == 1 {
 			return 0
 		}

@@ -334,6 +334,8 @@ func TestCrashIsReported(t *testing.T) {
 	}{
 		"gone forward":           {result: james.Committed, attempts: 1},
 		"gone back":              {result: james.RolledBack, attempts: 1},
+		"nothing changed yet":    {result: james.Refused, attempts: 1},
+		"not undone":             {result: james.Broken, attempts: 1, tried: time.Minute},
 		"gone back another time": {result: james.RolledBack, crashes: 1, attempts: 2, tried: time.Minute},
 		"again and again":        {result: james.RolledBack, crashes: 3, attempts: 4, tried: 4 * time.Minute},
 	} {
