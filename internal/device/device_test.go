@@ -89,6 +89,40 @@ func TestFailingPlan(t *testing.T) {
 	}
 }
 
+func TestStatusOfNoAgent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	code, out, said := process(t.Context(), []string{"status", "--state-dir", w.path("mistyped")}, nil)
+	if code != 1 || out != "" || !strings.Contains(said, "mistyped: does not exist") || strings.Count(said, "mistyped") != 1 {
+		t.Errorf("exit code %d, %q\n%s", code, out, said)
+	}
+}
+
+func TestTwoAgentsOnOneStateDirectory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.start()
+	r.says("polling")
+	if said := w.once(1); !strings.Contains(said, "another agent works") || strings.Count(said, w.path("state")) != 1 {
+		t.Errorf("said:\n%s", said)
+	}
+	r.stop()
+}
+
+func TestOutputDoesNotCommandTheTerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.upload("app", "v1", nil, map[james.ScriptName]string{james.Postinst: "printf 'first\\n\\033[31mred\\a\\n'; exit 1\n"})
+	w.want("app v1")
+	said := w.once(3)
+	_, out, _ := process(t.Context(), []string{"status", "--state-dir", w.path("state")}, nil)
+	for _, text := range []string{said, out} {
+		if strings.ContainsAny(text, "\x1b\a") || !strings.Contains(text, "first\n\ufffd[31mred") {
+			t.Errorf("printed %q", text)
+		}
+	}
+}
+
 func TestDownloadIsResumed(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -61,10 +62,21 @@ func exitCode(err error) int {
 
 // explain prints an error and what to do about it.
 func explain(w io.Writer, err error) {
-	fmt.Fprintf(w, "%s: %s\n", programName, strings.TrimSpace(err.Error()))
+	fmt.Fprintf(w, "%s: %s\n", programName, printable(strings.TrimSpace(err.Error())))
 	if hint := james.HintOf(err); hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
+}
+
+// printable replaces what would command a terminal: the output of a script is
+// whatever it likes.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 func newVersionCommand(p config.Process) *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,12 +49,22 @@ in the state directory. jamesd is not asked, and jamesc need not run.`,
 func readMemory(stateDir string) (agent.Memory, error) {
 	raw, err := os.ReadFile(filepath.Join(stateDir, agentDir, agent.MemoryFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return agent.Memory{}, nil
+		return agent.Memory{}, exists(stateDir)
 	}
 	if err != nil {
 		return agent.Memory{}, err
 	}
 	return agent.DecodeMemory(raw)
+}
+
+// exists fails for a directory that no agent has made.
+func exists(stateDir string) error {
+	_, err := os.Stat(stateDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return james.Errorf(james.KindNotFound, stateDir, "does not exist: no jamesc has run with it").
+			WithHint("name the one that it runs with by --state-dir or in the settings file")
+	}
+	return err
 }
 
 func printStatus(w io.Writer, m agent.Memory) {
@@ -65,14 +76,14 @@ func printStatus(w io.Writer, m agent.Memory) {
 	if r := m.Last; r != nil {
 		fmt.Fprintf(w, "last plan: %s, revision %d, %s\n", r.Result, r.Revision, r.Ended.Local().Format(time.RFC3339))
 		if r.Error != "" {
-			fmt.Fprintf(w, "  %s\n", r.Error)
+			fmt.Fprintf(w, "  %s\n", printable(r.Error))
 		}
-		if r.Output != "" {
-			fmt.Fprintf(w, "  output of %s:\n%s\n", r.Script, r.Output)
+		if out := strings.TrimSpace(r.Output); out != "" {
+			fmt.Fprintf(w, "  output of %s:\n%s\n", r.Script, printable(out))
 		}
 	}
 	if f := m.Failure; f != nil {
-		fmt.Fprintf(w, "next try: %s, after %d in vain\n", f.RetryAt.Local().Format(time.RFC3339), f.Attempts)
+		fmt.Fprintf(w, "next try: %s, after %d failed so far\n", f.RetryAt.Local().Format(time.RFC3339), f.Attempts)
 	}
 	if n := len(m.Pending); n > 0 {
 		fmt.Fprintf(w, "reports that jamesd has not got yet: %d\n", n)
