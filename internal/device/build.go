@@ -47,7 +47,7 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 			p.close()
 		}
 	}()
-	server, err := p.client(s)
+	server, id, err := p.client(s)
 	if err != nil {
 		return nil, err
 	}
@@ -79,29 +79,29 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 	}
 	p.agent, err = agent.New(agent.Options{
 		Server: server, Installer: installer, State: state, Shared: oneFileSystem(root, state),
-		Tags: tags, Version: version.String(), Log: log,
+		Tags: tags, Device: id, Version: version.String(), Log: log,
 		Interval: s.pollInterval, Hold: s.hold, RetryFirst: s.retry, RetryLimit: s.limit,
 		StepLimit: stepLimit(s), Self: p.self, Notify: p.notify, Watchdog: watchdog,
 	})
 	return p, err
 }
 
-// client returns the connection to jamesd.
-func (p *parts) client(s *settings) (*client.Client, error) {
+// client returns the connection to jamesd, and who the device is to it.
+func (p *parts) client(s *settings) (*client.Client, string, error) {
 	addr, err := s.server()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	tls, err := pki.ClientTLS(s.ca, s.cert, s.key)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	c, err := client.New(client.Options{Addr: addr, TLS: tls, UserAgent: programName + "/" + version.Commit()})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	p.closers = append(p.closers, func() error { c.Close(); return nil })
-	return c, nil
+	return c, tls.Certificates[0].Leaf.Subject.CommonName, nil
 }
 
 // close releases everything, the state directory among it, once.

@@ -68,6 +68,9 @@ func exists(stateDir string) error {
 }
 
 func printStatus(w io.Writer, m agent.Memory) {
+	if m.Device != "" {
+		fmt.Fprintf(w, "device: %s\n", m.Device)
+	}
 	fmt.Fprintf(w, "revision: %d\n", m.Revision)
 	fmt.Fprintf(w, "installed: %d\n", len(m.Apps))
 	for _, a := range m.Apps {

@@ -59,6 +59,8 @@ type Options struct {
 	// Tags returns the system tags. It is called at the start and after every
 	// transaction, as that may have changed them.
 	Tags func() james.TagSet
+	// Device is the id of the device; "" where it is not known.
+	Device string
 	// Version says which jamesc this is.
 	Version string
 	Log     logrus.FieldLogger
@@ -161,6 +163,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.memory = a.recall()
+	a.identify()
 	a.tags = o.Tags()
 	return a, nil
 }
@@ -180,6 +183,18 @@ func (a *Agent) recall() Memory {
 		a.o.Log.WithError(err).Warn("what the agent remembered is lost")
 	}
 	return m
+}
+
+// identify forgets what was between the server and another device: the state
+// directory came with a copied disk, or the device has a new name. What is
+// installed is installed whatever the name.
+func (a *Agent) identify() {
+	before := a.memory.Device
+	if before != "" && a.o.Device != "" && before != a.o.Device {
+		a.o.Log.WithFields(logrus.Fields{"device": a.o.Device, "before": before}).Warn("this device was another one, its reports and failures are forgotten")
+		a.memory = Memory{Apps: a.memory.Apps}
+	}
+	a.memory.Device = cmp.Or(a.o.Device, before)
 }
 
 // remember writes the memory. Where that fails the agent goes on with what it

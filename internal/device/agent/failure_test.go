@@ -188,6 +188,40 @@ func TestBrokenMemoryIsNoReasonNotToStart(t *testing.T) {
 	}
 }
 
+func TestAnotherDevice(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		before, now string
+		forgotten   bool
+	}{
+		"the same":       {"d1", "d1", false},
+		"another":        {"d1", "d2", true},
+		"known only now": {"", "d1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d, _ := failing(t)
+				d.options = func(o *agent.Options) { o.Device = tc.before }
+				stop := d.run()
+				d.pass(time.Second)
+				stop()
+				d.options = func(o *agent.Options) { o.Device = tc.now }
+				stop = d.run()
+				d.pass(time.Second)
+				stop()
+				m := d.memory()
+				if want := map[bool]int{true: 2, false: 1}[tc.forgotten]; d.tries() != want || m.Failure.Attempts != 1 {
+					t.Errorf("tried %d times, want %d; memory is %+v", d.tries(), want, m)
+				}
+				if tc.forgotten && m.Device != tc.now {
+					t.Errorf("is %q to itself", m.Device)
+				}
+			})
+		})
+	}
+}
+
 func TestUndeliveredReports(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

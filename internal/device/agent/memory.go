@@ -12,6 +12,8 @@ import (
 // it is needed to install or remove anything: a device that lost it reports
 // less, and tries sooner what failed.
 type Memory struct {
+	// Device is the id that the device had; "" where it was not known.
+	Device string `json:"device,omitempty"`
 	// Apps are the installed packets, for people; the installer knows better.
 	Apps []james.App `json:"apps"`
 	// Revision is that of the desired state last applied, 0 for none.
