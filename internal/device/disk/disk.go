@@ -177,7 +177,11 @@ func failure(path string, err error) error {
 	if errors.As(err, &pe) {
 		err = pe.Err
 	}
-	return james.Errorf(kindOf(err), path, "%w", err)
+	known = james.Errorf(kindOf(err), path, "%w", err)
+	if uid := os.Geteuid(); uid != 0 && errors.Is(err, os.ErrPermission) {
+		known = known.WithHint("run jamesc as root, or let user %d, as whom it runs, write there", uid)
+	}
+	return known
 }
 
 func kindOf(err error) james.Kind {

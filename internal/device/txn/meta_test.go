@@ -241,6 +241,25 @@ func TestReorderedUndo(t *testing.T) {
 	w.checkClean()
 }
 
+// TestNoPermission is run by TestUnprivileged: nothing is denied to root.
+func TestNoPermission(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("for a user to whom something is denied")
+	}
+	w := newWorld(t)
+	w.mustStart()
+	w.put("opt/")
+	if err := os.Chmod(filepath.Join(w.root, "opt"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	r := w.apply(install(w.pack(t, "a v1", nil, file("opt/a", "1"))))
+	if r.Kind != james.KindDenied || !strings.Contains(r.Error, fmt.Sprintf("let user %d", os.Geteuid())) {
+		t.Errorf("%+v", r)
+	}
+	w.checkClean()
+}
+
 // TestUnprivileged runs the plans once more as a user who owns nothing else.
 func TestUnprivileged(t *testing.T) {
 	needRoot(t)
@@ -257,7 +276,7 @@ func TestUnprivileged(t *testing.T) {
 	os.Chmod(dir, 0o755)
 	os.Chmod(self, 0o755)
 	os.Chown(home, 65533, 65533)
-	cmd := exec.Command(self, "-test.run=^(TestPlans|TestMetadata|TestScriptMatrix|TestConfig)$")
+	cmd := exec.Command(self, "-test.run=^(TestPlans|TestMetadata|TestScriptMatrix|TestConfig|TestNoPermission)$")
 	cmd.Dir, cmd.Env = home, []string{"TMPDIR=" + home, "PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65533, Gid: 65533}}
 	if out, err := cmd.CombinedOutput(); err != nil {
