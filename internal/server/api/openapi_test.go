@@ -286,6 +286,24 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// TestSentences: a description whose comma ends it, as it does in braces, leaves
+// a key of several words without a value behind.
+func TestSentences(t *testing.T) {
+	t.Parallel()
+	var root yaml.Node
+	must(t, yaml.Unmarshal(api.Description, &root))
+	var walk func(n *yaml.Node)
+	walk = func(n *yaml.Node) {
+		for i, c := range n.Content {
+			if n.Kind == yaml.MappingNode && i%2 == 0 && (strings.Contains(c.Value, " ") || n.Content[i+1].ShortTag() == "!!null") {
+				t.Errorf("line %d: %q is no key", c.Line, c.Value)
+			}
+			walk(c)
+		}
+	}
+	walk(&root)
+}
+
 func leads(root map[string]any, ref string) bool {
 	var at any = root
 	for _, name := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
