@@ -63,7 +63,11 @@ func (w *world) daemon() *daemon {
 	file := w.path("root/usr/bin/jamesc")
 	if _, err := os.Stat(file); err != nil {
 		check(w.t, os.MkdirAll(filepath.Dir(file), 0o755))
-		check(w.t, os.WriteFile(file, program(w.t, "old"), 0o755))
+		bytes := program(w.t, "old")
+		syscall.ForkLock.RLock() // a child of another test that had the file open would make it busy
+		err := os.WriteFile(file, bytes, 0o755)
+		syscall.ForkLock.RUnlock()
+		check(w.t, err)
 	}
 	d := &daemon{running: &running{w: w, log: &lines{}, code: make(chan int, 1)}, cmd: exec.Command(file, w.args()...)}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
