@@ -110,7 +110,7 @@ func (a *Agent) untilCommit(ctx context.Context) (free context.Context, release 
 // stopped returns why the agent is to stop; the cause of a context need not have
 // a kind.
 func stopped(ctx context.Context) error {
-	return james.Errorf(james.KindInterrupted, "jamesc", "stopped: %w", context.Cause(ctx))
+	return james.Errorf(james.KindInterrupted, "", "stopped: %w", context.Cause(ctx))
 }
 
 // BeforeApply is to be called when a plan is staged and nothing is changed yet;
