@@ -13,7 +13,7 @@ DESTDIR ?=
 # GOARCH, a comma, and for arm and mips the variant.
 DIST := amd64 arm64 arm,7 arm,6 arm,5 386 riscv64 mips,softfloat mipsle,softfloat
 
-.PHONY: help build demo test race lint e2e bench fuzz cover dist install clean
+.PHONY: help build demo test race lint e2e bench bench-all fuzz cover dist install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,8 +41,11 @@ lint: ## gofmt, go vet, staticcheck, the directions of imports
 	go tool staticcheck ./...
 	go test -run TestDirection ./internal/e2e
 
-bench: ## the budgets, each as a ratio within one run
-	go test -run '^$$' -bench . -benchtime 2s ./...
+bench: ## the budgets, each as a ratio within one run (docs/benchmarks.md)
+	go test -run '^$$' -bench Budgets -benchtime 1x ./internal/e2e/budget
+
+bench-all: bench ## the budgets, then every benchmark of the parts
+	go test -run '^$$' -bench . -benchtime 2s $$(go list ./... | grep -v /internal/e2e/budget)
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	@go list ./... | while read -r p; do \

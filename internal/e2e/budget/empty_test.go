@@ -1,0 +1,44 @@
+package budget_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/trusch/jamesd/internal/pki"
+)
+
+// serveEmpty is the server that a poll is compared with: net/http behind the
+// same TLS, with a handler that reads the body and answers 204.
+func serveEmpty(dir string) {
+	conf, err := pki.ServerTLS(dir+"/ca.crt", dir+"/server.crt", dir+"/server.key")
+	if err != nil {
+		panic(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("empty", l.Addr())
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	srv := &http.Server{TLSConfig: conf, Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusNoContent)
+	})}
+	panic(srv.ServeTLS(l, "", ""))
+}
+
+// empty starts it in a process of its own and returns its address.
+func (m *machine) empty(b *testing.B) string {
+	b.Helper()
+	self, err := os.Executable()
+	must(b, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), emptyServer+"="+m.pki)
+	return start(b, cmd).line(b, `empty (\S+)`)
+}

@@ -1,0 +1,122 @@
+package budget_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// measureTransaction compares the transaction alone, of an archive that needs no
+// decoding, with dpkg unpacking a .deb that needs none.
+func measureTransaction(b *testing.B, m *machine, t *table) {
+	const what, budget = "transaction alone against dpkg --unpack, nothing compressed", "<= 1.0x"
+	if why := cantUnpack(); why != "" {
+		t.skip(what, budget, why)
+		return
+	}
+	tr := m.theTree(b)
+	p := localPacket(b, tr)
+	ours, theirs, ratio := pairs(7, func() float64 { return p.install(b) }, func() float64 { return unpack(b, tr.plain) })
+	t.note("the tree", "%s: %d files, %.0f MB; %.0f MB as in the .deb, %.0f MB as zstd", tr.name, tr.files, float64(tr.size)/1e6, float64(tr.dataSize)/1e6, float64(tr.zLen)/1e6)
+	t.add(what, budget, ratio <= 1, "%.2fx (%.2f s against %.2f s)", ratio, ours, theirs)
+}
+
+// timed returns the seconds that f takes, after all that was written before is
+// on the disk, so that nobody pays for another.
+func timed(f func()) float64 {
+	syscall.Sync()
+	begin := time.Now()
+	f()
+	return time.Since(begin).Seconds()
+}
+
+// unpack unpacks a .deb into a new root.
+func unpack(b *testing.B, deb string) float64 {
+	b.Helper()
+	root, err := os.MkdirTemp(b.TempDir(), "root")
+	must(b, err)
+	defer os.RemoveAll(root)
+	for _, file := range []string{"status", "available", "info/format", "updates/"} {
+		if file[len(file)-1] == '/' {
+			must(b, os.MkdirAll(root+"/var/lib/dpkg/"+file, 0o755))
+			continue
+		}
+		content := ""
+		if file == "info/format" {
+			content = "1\n"
+		}
+		must(b, writeFile(root+"/var/lib/dpkg/"+file, []byte(content)))
+	}
+	cmd := exec.Command("dpkg", "--root="+root, "--log=/dev/null", "--force-depends", "--force-architecture", "--unpack", deb)
+	return timed(func() { run(b, cmd) })
+}
+
+// local is a packet that needs no server: it is its own txn.Source.
+type local struct {
+	packet   *james.Packet
+	manifest *james.Manifest
+	archive  string
+}
+
+func localPacket(b *testing.B, tr *tree) *local {
+	b.Helper()
+	f, err := os.Open(tr.tar)
+	must(b, err)
+	defer f.Close()
+	entries, _, err := archive.Scan(b.Context(), f, archive.DefaultLimits())
+	must(b, err)
+	mf := &james.Manifest{Name: "bench", Tags: james.MustTags("v1"), Entries: entries}
+	_, digest, err := mf.Encode()
+	must(b, err)
+	return &local{&james.Packet{Digest: digest, Name: mf.Name, Tags: mf.Tags}, mf, tr.tar}
+}
+
+func (l *local) Manifest(context.Context, *james.Packet) (*james.Manifest, error) {
+	return l.manifest, nil
+}
+
+func (l *local) Archive(context.Context, *james.Packet) (io.ReadCloser, error) {
+	return os.Open(l.archive)
+}
+
+// install carries the plan out on a new device.
+func (l *local) install(b *testing.B) float64 {
+	b.Helper()
+	base, err := os.MkdirTemp(b.TempDir(), "device")
+	must(b, err)
+	defer os.RemoveAll(base)
+	return timed(func() { must(b, l.apply(b, filepath.Join(base, "root"), filepath.Join(base, "state"))) })
+}
+
+func (l *local) apply(b *testing.B, root, state string) error {
+	d, err := disk.Open(root, disk.Options{})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	in, err := txn.Open(txn.Options{Disk: d, StateDir: state})
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if _, err := in.Recover(b.Context()); err != nil {
+		return err
+	}
+	plan := james.NewPlan(1, []james.Step{{New: l.packet}}, nil)
+	r, err := in.Apply(b.Context(), &plan, l)
+	if err == nil && r.Result != james.Committed {
+		err = fmt.Errorf("the transaction is %s: %s", r.Result, r.Error)
+	}
+	return err
+}
