@@ -23,7 +23,7 @@ func (p *program) listDevicesCommand() *cobra.Command {
   LAST SEEN  when the device polled last
   IN SYNC    whether it has what its desired state resolves to
   REVISION   of the desired state: the one it has applied / the one it should have
-  AGENT      version of its jamesc
+  AGENT      commit of its jamesc; get-device shows the whole version
   REASON     why it is not in sync`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.listDevices(cmd.Context(), outOfSync) },
@@ -47,10 +47,19 @@ func (p *program) listDevices(ctx context.Context, outOfSync bool) error {
 	return p.print(list(devices), func(w io.Writer) {
 		rows := [][]string{{"ID", "LAST SEEN", "IN SYNC", "REVISION", "AGENT", "REASON"}}
 		for _, d := range devices {
-			rows = append(rows, []string{d.ID, p.ago(d.LastSeen), yesNo(d.InSync), revisions(d), none(d.Agent), d.Reason})
+			rows = append(rows, []string{d.ID, p.ago(d.LastSeen), yesNo(d.InSync), revisions(d), none(agentCommit(d.Agent)), d.Reason})
 		}
 		table(w, "", rows...)
 	})
+}
+
+// agentCommit returns the commit that "commit abc go1.2 linux/arm64" names: it
+// is what tells one jamesc from another, and leaves room for the reason.
+func agentCommit(version string) string {
+	if words := strings.Fields(version); len(words) > 1 && words[0] == "commit" {
+		return words[1]
+	}
+	return version
 }
 
 // revisions is "applied/desired".

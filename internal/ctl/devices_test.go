@@ -57,7 +57,7 @@ func TestDeviceTables(t *testing.T) {
 		"reason:       "+devices[0].Reason+"\n"+
 		"last seen:    2026-01-02 12:00:00 (12 s ago)\n"+
 		"first seen:   2026-01-02 12:00:00 (12 s ago)\n"+
-		"agent:        0123456789ab\n"+
+		"agent:        commit 0123456789ab go1.26.8 linux/arm64\n"+
 		"revision:     -/1 (applied/desired)\n"+
 		"system tags:  systemd,x86_64\n"+
 		"apps:\n"+

@@ -149,7 +149,7 @@ func (w *world) fails(code int, want string, args ...string) {
 func (w *world) device(apps ...james.App) james.PollResponse {
 	w.Helper()
 	r, err := w.deviceClient().Poll(w.Context(), james.PollRequest{Report: &james.DeviceReport{
-		SystemTags: james.MustTags("x86_64,systemd"), Apps: apps, Agent: "0123456789ab",
+		SystemTags: james.MustTags("x86_64,systemd"), Apps: apps, Agent: "commit 0123456789ab go1.26.8 linux/arm64",
 	}})
 	w.check(err)
 	return r
