@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -132,10 +133,13 @@ func pack(t testing.TB, format string, raw []byte) []byte {
 }
 
 // tool runs a program of the system on input; a test that needs one that is
-// not there is skipped.
+// not there is skipped, or fails where JAMES_TEST_REQUIRE_TOOLS is set.
 func tool(t testing.TB, input []byte, name string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
+		if os.Getenv("JAMES_TEST_REQUIRE_TOOLS") != "" {
+			t.Fatalf("%s is not installed, and JAMES_TEST_REQUIRE_TOOLS forbids to skip", name)
+		}
 		t.Skipf("%s is not installed", name)
 	}
 	cmd := exec.CommandContext(t.Context(), name, args...)
