@@ -7,6 +7,9 @@ type AddPacketRequest struct {
 	Name    string                `json:"name"`
 	Tags    TagSet                `json:"tags"`
 	Scripts map[ScriptName][]byte `json:"scripts,omitempty"`
+	// Health and Replaces are as in the Manifest.
+	Health   *Health  `json:"health,omitempty"`
+	Replaces []string `json:"replaces,omitempty"`
 	// Replace allows a packet of the same name and tags with other content to be
 	// replaced; the devices that have it get the new one as an upgrade.
 	Replace bool `json:"replace,omitzero"`

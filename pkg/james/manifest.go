@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,7 @@ const (
 	MaxScript    = 1 << 20  // bytes of one script
 	MaxXattr     = 64 << 10 // bytes of one value, as Linux has it (linux/limits.h XATTR_SIZE_MAX)
 	MaxXattrName = 255      // bytes of a name, likewise (XATTR_NAME_MAX)
+	MaxReplaces  = 64       // names that a packet replaces
 )
 
 // EntryType says what an Entry is.
@@ -89,23 +91,72 @@ type Entry struct {
 type ScriptName string
 
 // The scripts, in the order in which an install and then a removal calls them.
+// HealthCheck is the packet's check, see Health.
 const (
-	Preinst  ScriptName = "preinst"
-	Postinst ScriptName = "postinst"
-	Prerm    ScriptName = "prerm"
-	Postrm   ScriptName = "postrm"
+	Preinst     ScriptName = "preinst"
+	Postinst    ScriptName = "postinst"
+	HealthCheck ScriptName = "health"
+	Prerm       ScriptName = "prerm"
+	Postrm      ScriptName = "postrm"
 )
 
 // ScriptNames returns all script names in their order.
-func ScriptNames() []ScriptName { return []ScriptName{Preinst, Postinst, Prerm, Postrm} }
+func ScriptNames() []ScriptName {
+	return []ScriptName{Preinst, Postinst, HealthCheck, Prerm, Postrm}
+}
+
+// Health says how the script "health" of a packet is run: when all steps of a
+// plan are done, before the transaction is committed. It has failed when its last
+// try has, and then the transaction is undone.
+type Health struct {
+	// Timeout is how long one try may take, in whole seconds up to MaxHealthTimeout;
+	// 0 means DefaultHealthTimeout.
+	Timeout int `json:"timeout,omitzero" yaml:"timeout,omitempty"`
+	// Retries is how often it is tried again after a failure, up to
+	// MaxHealthRetries.
+	Retries int `json:"retries,omitzero" yaml:"retries,omitempty"`
+	// Interval is the time between a failed try and the next, in whole seconds up
+	// to MaxHealthInterval; 0 means DefaultHealthInterval.
+	Interval int `json:"interval,omitzero" yaml:"interval,omitempty"`
+}
+
+// Defaults and limits of Health.
+const (
+	DefaultHealthTimeout  = time.Minute
+	DefaultHealthInterval = 5 * time.Second
+	MaxHealthTimeout      = time.Hour
+	MaxHealthRetries      = 100
+	MaxHealthInterval     = 10 * time.Minute
+)
+
+func (h *Health) validate() error {
+	for _, v := range []struct {
+		name       string
+		value, max int
+	}{
+		{"timeout", h.Timeout, int(MaxHealthTimeout / time.Second)},
+		{"retries", h.Retries, MaxHealthRetries},
+		{"interval", h.Interval, int(MaxHealthInterval / time.Second)},
+	} {
+		if v.value < 0 || v.value > v.max {
+			return Errorf(KindInvalid, "health check", "its %s is %d, 0 to %d are allowed", v.name, v.value, v.max)
+		}
+	}
+	return nil
+}
 
 // Manifest is the list of what a packet holds. Its encoding is canonical, so
 // its digest identifies the packet, and who has a manifest of the right digest
 // can trust every entry and script in it.
 type Manifest struct {
-	Name    string                `json:"name"`
-	Tags    TagSet                `json:"tags"`
-	Scripts map[ScriptName][]byte `json:"scripts,omitzero"`
+	Name string `json:"name"`
+	Tags TagSet `json:"tags"`
+	// Replaces are the names of packets that this one may take files over from,
+	// sorted and unique. What it takes over belongs to it from then on.
+	Replaces []string              `json:"replaces,omitempty"`
+	Scripts  map[ScriptName][]byte `json:"scripts,omitzero"`
+	// Health belongs to the script "health"; nil means the defaults.
+	Health *Health `json:"health,omitempty"`
 	// Entries are sorted by path and unique. A directory that is not listed is
 	// made as needed, 0755 and owned by root.
 	Entries []Entry `json:"entries"`
@@ -173,19 +224,27 @@ func (m *Manifest) Size() int64 {
 // Validate returns an error of KindInvalid that names the first thing in m that
 // a manifest must not have: a malformed name, too many or unsorted or duplicate
 // entries, an entry whose fields do not go with its type, an entry below
-// something that is not a directory, a hard link that names no file of m, or an
-// unknown, empty or too large script.
+// something that is not a directory, a hard link that names no file of m, an
+// unknown, empty or too large script, limits of a health check out of their
+// bounds or without one, or names to replace that are malformed, unsorted or its
+// own.
 func (m *Manifest) Validate() error {
 	if err := CheckName(m.Name); err != nil {
 		return err
 	}
 	for name, body := range m.Scripts {
 		if !slices.Contains(ScriptNames(), name) {
-			return Errorf(KindInvalid, "script", "%q is none of preinst, postinst, prerm, postrm", name)
+			return Errorf(KindInvalid, "script", "%q is none of %s", name, joinScripts())
 		}
 		if len(body) == 0 || len(body) > MaxScript {
 			return Errorf(KindInvalid, "script "+string(name), "has %d bytes, 1 to %d are allowed", len(body), MaxScript)
 		}
+	}
+	if err := m.checkHealth(); err != nil {
+		return err
+	}
+	if err := m.checkReplaces(); err != nil {
+		return err
 	}
 	if len(m.Entries) > MaxEntries {
 		return Errorf(KindInvalid, m.Name, "has %d entries, the limit is %d", len(m.Entries), MaxEntries)
@@ -198,6 +257,42 @@ func (m *Manifest) Validate() error {
 	for i := range m.Entries {
 		if err := m.checkEntry(&m.Entries[i]); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func joinScripts() string {
+	var names []string
+	for _, s := range ScriptNames() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+func (m *Manifest) checkHealth() error {
+	if m.Health == nil {
+		return nil
+	}
+	if len(m.Scripts[HealthCheck]) == 0 {
+		return Errorf(KindInvalid, "health check", "has limits and no script")
+	}
+	return m.Health.validate()
+}
+
+func (m *Manifest) checkReplaces() error {
+	if len(m.Replaces) > MaxReplaces {
+		return Errorf(KindInvalid, m.Name, "replaces %d packets, the limit is %d", len(m.Replaces), MaxReplaces)
+	}
+	for i, name := range m.Replaces {
+		if err := CheckName(name); err != nil {
+			return err
+		}
+		switch {
+		case name == m.Name:
+			return Errorf(KindInvalid, m.Name, "replaces itself")
+		case i > 0 && m.Replaces[i-1] >= name:
+			return Errorf(KindInvalid, m.Name, "%s is among what it replaces twice or out of order", name)
 		}
 	}
 	return nil

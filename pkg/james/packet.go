@@ -12,9 +12,12 @@ type Packet struct {
 	Entries int          `json:"entries"`
 	Size    int64        `json:"size"`
 	Scripts []ScriptName `json:"scripts,omitempty"`
-	Archive Archive      `json:"archive"`
-	Added   time.Time    `json:"added"`
-	AddedBy string       `json:"added_by,omitempty"` // common name of the admin
+	// Replaces and Health are as in the Manifest.
+	Replaces []string  `json:"replaces,omitempty"`
+	Health   *Health   `json:"health,omitempty"`
+	Archive  Archive   `json:"archive"`
+	Added    time.Time `json:"added"`
+	AddedBy  string    `json:"added_by,omitempty"` // common name of the admin
 }
 
 // Archive is a packet's files as they were uploaded.

@@ -19,6 +19,9 @@ const (
 type Step struct {
 	Old *App    `json:"uninstall,omitempty"`
 	New *Packet `json:"install,omitempty"`
+	// Purge says that an app that goes is to go with its configuration files, also
+	// those that were edited. It is set only where New is nil.
+	Purge bool `json:"purge,omitzero"`
 }
 
 // Name returns the name of the app that the step changes.
@@ -60,10 +63,11 @@ func NewPlan(revision uint64, steps []Step, problems []Problem) Plan {
 	type key struct {
 		Old, New Digest
 		Name     string
+		Purge    bool `json:",omitzero"`
 	}
 	var keys []key
 	for _, s := range steps {
-		k := key{Name: s.Name()}
+		k := key{Name: s.Name(), Purge: s.Purge}
 		if s.Old != nil {
 			k.Old = s.Old.Digest
 		}

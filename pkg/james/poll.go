@@ -11,6 +11,9 @@ type DeviceReport struct {
 	Apps       []App  `json:"apps"`
 	Revision   uint64 `json:"revision"` // of the desired state last applied
 	Agent      string `json:"agent,omitempty"`
+	// Drift is what on the device is not as its packets have it; nil where nothing
+	// is.
+	Drift *Drift `json:"drift,omitempty"`
 }
 
 // Digest identifies the report's content.

@@ -12,16 +12,41 @@ type State struct {
 	ID         string `json:"id" yaml:"id"`
 	SystemTags TagSet `json:"systemtags" yaml:"systemtags"`
 	Apps       []App  `json:"apps" yaml:"apps"`
+	// Purge are the names of apps that, where they are installed, are to be
+	// uninstalled with their configuration files. Only a desired state has them.
+	Purge []string `json:"purge,omitempty" yaml:"purge,omitempty"`
 }
 
 // Validate returns an error of KindInvalid for a malformed device id or app
-// name, more than MaxApps apps, or two apps of one name: a device has at most
-// one packet of a name.
+// name, more than MaxApps apps, two apps of one name (a device has at most one
+// packet of a name), or a name to purge that is malformed, there twice, or that
+// of an app.
 func (s *State) Validate() error {
 	if err := CheckDeviceID(s.ID); err != nil {
 		return err
 	}
-	return CheckApps(s.Apps)
+	if err := CheckApps(s.Apps); err != nil {
+		return err
+	}
+	return s.checkPurge()
+}
+
+func (s *State) checkPurge() error {
+	if len(s.Purge) > MaxApps {
+		return Errorf(KindInvalid, "purge", "there are %d names, the limit is %d", len(s.Purge), MaxApps)
+	}
+	for i, name := range s.Purge {
+		if err := CheckName(name); err != nil {
+			return err
+		}
+		if slices.Contains(s.Purge[:i], name) {
+			return Errorf(KindInvalid, "purge", "%s is listed twice", name)
+		}
+		if slices.ContainsFunc(s.Apps, func(a App) bool { return a.Name == name }) {
+			return Errorf(KindInvalid, "purge", "%s is wanted too; only what is not wanted can be purged", name)
+		}
+	}
+	return nil
 }
 
 // CheckApps returns what Validate returns for a list of apps.
@@ -46,10 +71,12 @@ func CheckApps(apps []App) error {
 type Desired struct {
 	Device string `json:"device"`
 	// Revision grows with each change of this device's desired state, by 1.
-	Revision uint64    `json:"revision"`
-	Apps     []App     `json:"apps"`
-	SetAt    time.Time `json:"set_at"`
-	SetBy    string    `json:"set_by,omitempty"` // common name of the admin
+	Revision uint64 `json:"revision"`
+	Apps     []App  `json:"apps"`
+	// Purge is as in State.
+	Purge []string  `json:"purge,omitempty"`
+	SetAt time.Time `json:"set_at"`
+	SetBy string    `json:"set_by,omitempty"` // common name of the admin
 	// Unset marks a desired state that was deleted: the device is left alone as
 	// if it never had one, but the revision goes on growing.
 	Unset bool `json:"unset,omitzero"`
@@ -85,6 +112,7 @@ type Device struct {
 	// Revision is that of the desired state it last applied, 0 for none.
 	Revision  uint64    `json:"revision"`
 	Agent     string    `json:"agent,omitempty"` // version of its jamesc
+	Drift     *Drift    `json:"drift,omitempty"` // as it reported last; nil where there is none
 	FirstSeen time.Time `json:"first_seen"`
 	// Report is the result of its last transaction, if it had one.
 	Report *Report `json:"report,omitempty"`

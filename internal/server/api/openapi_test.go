@@ -204,8 +204,9 @@ func TestDescribedBodies(t *testing.T) {
 	t.Parallel()
 	doc, _ := describe(t)
 	bodies := []any{
-		james.AddPacketRequest{}, james.AddPacketResponse{}, james.App{}, james.Archive{}, james.Candidate{}, james.Desired{},
-		james.DeviceReport{}, james.DeviceStatus{}, james.Entry{}, james.Event{}, james.Explanation{}, james.Manifest{}, james.Packet{},
+		james.AddPacketRequest{}, james.AddPacketResponse{}, james.App{}, james.Archive{}, james.Candidate{}, james.Change{}, james.Desired{},
+		james.DeviceReport{}, james.DeviceStatus{}, james.Drift{}, james.Entry{}, james.Event{}, james.Explanation{}, james.Health{},
+		james.Manifest{}, james.Packet{},
 		james.Plan{}, james.PlanResponse{}, james.PollRequest{}, james.PollResponse{}, james.Problem{}, james.ProblemDetails{},
 		james.Report{}, james.SetDesiredRequest{}, james.SetDesiredResponse{}, james.State{}, james.Step{},
 	}
@@ -226,7 +227,7 @@ func TestDescribedBodies(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"Name", "Tag", "Tags", "DeviceID", "Digest", "Time", "Kind", "ScriptName", "Scripts"} {
+	for _, name := range []string{"Name", "Tag", "Tags", "DeviceID", "Digest", "Time", "Kind", "ScriptName", "Scripts", "Replaces", "Purge"} {
 		delete(doc.Components.Schemas, name)
 	}
 	if len(doc.Components.Schemas) != len(bodies) {
