@@ -42,8 +42,8 @@ func TestInstallUpgradeRemove(t *testing.T) {
 	w.want()
 	w.once(0)
 	w.holds("opt/app", "")
-	w.holds("log", "v1 preinst install\nv1 postinst install\nv1 prerm upgrade\nv1 postrm upgrade\n"+
-		"v2 preinst upgrade\nv2 postinst upgrade\nv2 prerm remove\nv2 postrm remove\n")
+	w.holds("log", "v1 preinst install\nv1 postinst install\nv1 health install\nv1 prerm upgrade\nv1 postrm upgrade\n"+
+		"v2 preinst upgrade\nv2 postinst upgrade\nv2 health upgrade\nv2 prerm remove\nv2 postrm remove\n")
 	w.once(0)
 	if parts, _ := filepath.Glob(w.path("state/agent/*/*")); len(parts) != 0 {
 		t.Errorf("left in the state directory: %s", parts)

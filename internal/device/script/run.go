@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -28,7 +29,8 @@ func (r *Runner) Run(ctx context.Context, c Call) (output string, err error) {
 	if err != nil {
 		return "", c.fail("", james.KindUnavailable, "%w", err)
 	}
-	limit, cancel := context.WithTimeoutCause(ctx, r.timeout(), errTimeout)
+	timeout := r.timeout(&c)
+	limit, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
 	out := &tail{limit: james.MaxOutput}
 	cmd, err := r.start(limit, &c, argv, out)
@@ -41,19 +43,19 @@ func (r *Runner) Run(ctx context.Context, c Call) (output string, err error) {
 	}
 	if err != nil {
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // what is left of the group
-		return out.String(), c.exitFailure(limit, out.String(), r.timeout(), err)
+		return out.String(), c.exitFailure(limit, out.String(), timeout, err)
 	}
 	return out.String(), nil
 }
 
 var errTimeout = errors.New("time is up")
 
-func (r *Runner) timeout() time.Duration {
-	if r.Timeout > 0 {
-		return r.Timeout
-	}
-	return DefaultTimeout
+func (r *Runner) timeout(c *Call) time.Duration {
+	return cmp.Or(c.Timeout, r.Timeout, DefaultTimeout)
 }
+
+// EndLimit is how long a run may go on after its time is up.
+func (r *Runner) EndLimit() time.Duration { return 2 * r.grace() }
 
 func (r *Runner) grace() time.Duration {
 	if r.Grace > 0 {

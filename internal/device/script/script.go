@@ -12,6 +12,7 @@ package script
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,6 +53,11 @@ type Call struct {
 	// Rerun says that this run may not be the first, as the device stopped in the
 	// middle of one.
 	Rerun bool
+	// Try counts the runs of a script that is tried several times, from 1; 0 is for
+	// those that are not.
+	Try int
+	// Timeout is how long this run may take; 0 leaves it to the Runner.
+	Timeout time.Duration
 }
 
 // Write makes body an executable file at path of d, which must be on a file
@@ -65,7 +71,7 @@ func Write(d *disk.Disk, path string, body []byte) error {
 
 // env returns the whole environment of the script. JAMES_OLD_TAGS and
 // JAMES_NEW_TAGS are there only where a packet goes or comes, JAMES_RERUN only in
-// a second run.
+// a second run, JAMES_TRY only in one of several tries.
 func (r *Runner) env(c *Call) []string {
 	env := []string{
 		"PATH=" + or(r.Path, DefaultPath),
@@ -85,6 +91,9 @@ func (r *Runner) env(c *Call) []string {
 	}
 	if c.Rerun {
 		env = append(env, "JAMES_RERUN=1")
+	}
+	if c.Try > 0 {
+		env = append(env, "JAMES_TRY="+strconv.Itoa(c.Try))
 	}
 	return env
 }

@@ -73,24 +73,26 @@ func (t *txn) doScript(ctx context.Context, n int, o *op) error {
 
 // run runs a script of the side of the step that the op names.
 func (t *txn) run(ctx context.Context, o *op, name james.ScriptName, action james.Action, rerun bool) error {
-	s := t.steps[o.Step]
-	side := s.side(o.Old)
-	if !side.Scripts[name] {
+	if !t.steps[o.Step].side(o.Old).Scripts[name] {
 		return nil
 	}
-	call := script.Call{
-		Name: name, App: side.App, Action: action, Rerun: rerun,
-		File: t.i.state.Abs(scriptFile(o.Step, o.Old, name)), Root: t.i.Disk.Root(),
-	}
+	return t.call(ctx, o.Step, o.Old, script.Call{Name: name, Action: action, Rerun: rerun})
+}
+
+// call calls a script of a side of the n-th step, as c says and with what else it
+// is to be told.
+func (t *txn) call(ctx context.Context, n int, old bool, c script.Call) error {
+	s := t.steps[n]
+	c.App, c.Root, c.File = s.side(old).App, t.i.Disk.Root(), t.i.state.Abs(scriptFile(n, old, c.Name))
 	if s.Old != nil {
-		call.Old = &s.Old.App
+		c.Old = &s.Old.App
 	}
 	if s.New != nil {
-		call.New = &s.New.App
+		c.New = &s.New.App
 	}
-	log := t.log.WithFields(logrus.Fields{"packet": side.App.String(), "step": string(name), "action": string(action)})
+	log := t.log.WithFields(logrus.Fields{"packet": c.App.String(), "step": string(c.Name), "action": string(c.Action)})
 	log.Debug("script begins")
-	_, err := t.i.Scripts.Run(ctx, call)
+	_, err := t.i.Scripts.Run(ctx, c)
 	t.i.Disk.Forget() // it may have replaced directories
 	if t.ids != nil {
 		t.ids.forget()

@@ -14,16 +14,25 @@
 //
 // # What always holds
 //
-// Before the commit record is durable, every way out leads back; after it,
-// forward. Undoing looks at what is there, not at how far anybody got: an old
-// file that lies in the work area goes back to its path; a new file whose staged
-// copy is gone goes back to the work area. So undoing can be cut off anywhere and
-// begun again, by this process or the next, in whatever order the disk kept it.
+// Before the commit record is durable, every way out leads back, but from
+// probation; after it, forward. Undoing looks at what is there, not at how far
+// anybody got: an old file that lies in the work area goes back to its path; a
+// new file whose staged copy is gone goes back to the work area. So undoing can be
+// cut off anywhere and begun again, by this process or the next, in whatever order
+// the disk kept it.
 // Between the "away" of a path and the "place" of it everything is synced once,
 // so that a power cut cannot keep the second and lose the first.
 //
 // A file of a packet that an administrator changed below a configuration
 // directory is never overwritten and never removed; see config.go.
+//
+// # Probation
+//
+// Where a plan brings a packet with a health check, or the caller wants to
+// confirm the change, it is on probation between the last step and the commit
+// record: a record says so, everything is durable, and only the checks are left.
+// A device that stops there goes on with them at its next start; after three such
+// stops the change is undone. A plan that has nothing to prove has no such record.
 //
 // # Scripts
 //

@@ -69,6 +69,8 @@ func (m member) xattr(name, value string) member {
 type packets struct {
 	manifests map[james.Digest]*james.Manifest
 	archives  map[james.Digest][]byte
+	// health are the limits of the health checks of what is packed next.
+	health *james.Health
 	// spoil, where set, changes an archive on its way.
 	spoil func(io.Reader) io.Reader
 }
@@ -120,6 +122,9 @@ func (p *packets) pack(t testing.TB, app string, scripts map[james.ScriptName]st
 	m := &james.Manifest{Name: name, Tags: james.MustTags(tags), Entries: entries, Scripts: map[james.ScriptName][]byte{}}
 	for s, body := range scripts {
 		m.Scripts[s] = []byte(body)
+	}
+	if m.Scripts[james.HealthCheck] != nil {
+		m.Health = p.health
 	}
 	_, digest, err := m.Encode()
 	if err != nil {

@@ -39,6 +39,17 @@ type Options struct {
 	// BeforeApply, where set, is asked when everything is staged and nothing is
 	// changed; an error refuses the plan. staged finds the staged copy of a path.
 	BeforeApply func(ctx context.Context, plan *james.Plan, staged func(james.Path) (file string, ok bool)) error
+	// OnProbation, where set, is told that everything of a plan is done and it is
+	// put on probation, and how long its health checks may take at most. From here
+	// on the end of ctx leaves the transaction to the next Recover.
+	OnProbation func(plan *james.Plan, checks time.Duration)
+	// Confirm, where set, has the last word on a change that is done and whose
+	// health checks have succeeded: an error undoes it. After a crash on probation
+	// it is asked again; of the plan only ID and Revision are known then.
+	Confirm func(ctx context.Context, plan *james.Plan) error
+	// Sleep waits between the tries of a health check, or until ctx is done, which
+	// is an error; nil means to sleep.
+	Sleep func(ctx context.Context, d time.Duration) error
 }
 
 // Installer changes the device. Its methods are safe for concurrent use; one
@@ -72,6 +83,9 @@ func Open(o Options) (*Installer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
 	if o.ConfigDirs == nil {
 		o.ConfigDirs = []james.Path{"etc"}
 	}
@@ -88,6 +102,18 @@ func Open(o Options) (*Installer, error) {
 		return nil, err
 	}
 	return i, nil
+}
+
+// sleep waits for d; it fails when ctx is done before that.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 func (i *Installer) open() error {
@@ -164,9 +190,10 @@ func (i *Installer) setInventory(inv *inventory) {
 
 // Apply carries the plan out as one transaction. The report says how it ended;
 // the error is only for what prevents a report: a transaction of before that
-// cannot be ended, or a state directory that cannot be read. When ctx is done
-// before anything is changed the plan is refused, afterwards it is undone or, if
-// nothing is left to do, committed.
+// cannot be ended, a state directory that cannot be read, or ErrOnProbation. When
+// ctx is done before anything is changed the plan is refused, afterwards it is
+// undone or, if nothing is left to do, committed; one that is on probation is left
+// so.
 func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*james.Report, error) {
 	i.busy.Lock()
 	defer i.busy.Unlock()
@@ -186,14 +213,19 @@ func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*j
 		return t.report(james.Committed, nil), nil
 	}
 	log.WithField("steps", len(plan.Steps)).Debug("transaction begins")
-	report := t.apply(ctx, src)
+	report, err := t.apply(ctx, src)
+	if err != nil {
+		return nil, err
+	}
 	t.logEnd(report)
 	return report, nil
 }
 
 // Recover ends the transaction that a crash interrupted, back or forward, and
-// returns its report; nil when there was none. A report of Broken means that it
-// could not be undone; the next Recover or Apply tries again.
+// returns its report; nil when there was none. One that was on probation is put
+// on it again. A report of Broken means that it could not be undone; the next
+// Recover or Apply tries again. When ctx is done the transaction is ended all the
+// same, but for one on probation, which is left so: ErrOnProbation.
 func (i *Installer) Recover(ctx context.Context) (*james.Report, error) {
 	i.busy.Lock()
 	defer i.busy.Unlock()

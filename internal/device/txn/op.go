@@ -102,6 +102,7 @@ type side struct {
 	App james.App `json:"app"`
 	// Scripts are those that the packet has.
 	Scripts map[james.ScriptName]bool `json:"scripts,omitempty"`
+	Health  *james.Health             `json:"health,omitempty"`
 
 	m      *james.Manifest
 	packet *james.Packet // of a new side

@@ -137,7 +137,7 @@ func (t *txn) loadStep(ctx context.Context, src Source, ps *james.Step, apps map
 }
 
 func newSide(a james.App, m *james.Manifest) *side {
-	s := &side{App: a, m: m, beside: map[james.Path]bool{}, Scripts: map[james.ScriptName]bool{}}
+	s := &side{App: a, m: m, beside: map[james.Path]bool{}, Scripts: map[james.ScriptName]bool{}, Health: m.Health}
 	for name := range m.Scripts {
 		s.Scripts[name] = true
 	}

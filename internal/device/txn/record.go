@@ -16,13 +16,16 @@ type record struct {
 	Ready bool         `json:"ready,omitzero"` // the list is whole: from here on the device changes
 	// Script, Restore and Restored are the index of an op, plus 1: its turn came;
 	// its mirror begins; its mirror has ended.
-	Script   int      `json:"script,omitzero"`
-	Restore  int      `json:"restore,omitzero"`
-	Restored int      `json:"restored,omitzero"`
-	Warning  string   `json:"warning,omitempty"` // goes with Restored
-	Undo     *failure `json:"undo,omitempty"`    // undoing begins
-	Undone   bool     `json:"undone,omitzero"`   // it has ended
-	Commit   bool     `json:"commit,omitzero"`   // what was done is final
+	Script   int    `json:"script,omitzero"`
+	Restore  int    `json:"restore,omitzero"`
+	Restored int    `json:"restored,omitzero"`
+	Warning  string `json:"warning,omitempty"` // goes with Restored
+	// Probation counts the times that the finished change was put on probation; it
+	// is written before each.
+	Probation int      `json:"probation,omitzero"`
+	Undo      *failure `json:"undo,omitempty"`  // undoing begins
+	Undone    bool     `json:"undone,omitzero"` // it has ended
+	Commit    bool     `json:"commit,omitzero"` // what was done is final
 }
 
 type beginRecord struct {
@@ -105,6 +108,7 @@ func (t *txn) read(raw []byte) error {
 	t.ready = t.ready || r.Ready
 	t.committed = t.committed || r.Commit
 	t.undone = t.undone || r.Undone
+	t.probation = max(t.probation, r.Probation)
 	if r.Undo != nil {
 		t.failed = r.Undo
 	}

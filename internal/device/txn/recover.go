@@ -51,7 +51,8 @@ func (i *Installer) loadTxn(records [][]byte) (*txn, error) {
 	return t, nil
 }
 
-// recover ends the transaction: forward after the commit record, back before it.
+// recover ends the transaction: forward after the commit record, back before it,
+// unless everything was done and it only had to prove itself.
 func (t *txn) recover(ctx context.Context) (*james.Report, error) {
 	switch {
 	case t.committed:
@@ -61,7 +62,12 @@ func (t *txn) recover(ctx context.Context) (*james.Report, error) {
 			return nil, err
 		}
 		return t.report(james.RolledBack, t.failed), nil
+	case t.failed != nil:
+		return t.recoverBack(ctx)
+	case t.probation > 0:
+		return t.recoverProbation(ctx)
 	case t.ready:
+		t.failed = interrupted("in the middle of the transaction")
 		return t.recoverBack(ctx)
 	}
 	if err := t.checkUntouched(); err != nil {
@@ -84,19 +90,21 @@ func (t *txn) recoverForward() (*james.Report, error) {
 	return t.report(james.Committed, nil), nil
 }
 
+// recoverBack undoes the transaction, which has failed.
 func (t *txn) recoverBack(ctx context.Context) (*james.Report, error) {
-	if t.failed == nil {
-		t.failed = interrupted("in the middle of the transaction")
-	}
-	if err := t.openAreas(); err != nil {
-		t.warn("%v", err)
-		return t.report(james.Broken, t.failed), nil
-	}
-	if err := t.rewriteScripts(); err != nil {
+	if err := t.reopen(); err != nil {
 		t.warn("%v", err)
 		return t.report(james.Broken, t.failed), nil
 	}
 	return t.undoAll(ctx), nil
+}
+
+// reopen makes ready what is needed to go on, in either direction.
+func (t *txn) reopen() error {
+	if err := t.openAreas(); err != nil {
+		return err
+	}
+	return t.rewriteScripts()
 }
 
 // openAreas opens the work areas. One that is missing was not removed by us, as

@@ -19,6 +19,9 @@ import (
 func telling(fail ...james.ScriptName) map[james.ScriptName]string {
 	all := map[james.ScriptName]string{}
 	for _, name := range james.ScriptNames() {
+		if name == james.HealthCheck {
+			continue
+		}
 		all[name] = fmt.Sprintf(`#!/bin/sh
 sees=away; [ -e bin/a ] && sees=$(cat bin/a)
 echo "$JAMES_TAGS %s $1 action=$JAMES_ACTION old=${JAMES_OLD_TAGS-none} new=${JAMES_NEW_TAGS-none} sees=$sees${JAMES_RERUN:+ rerun=$JAMES_RERUN}" >> "$JAMES_ROOT/../log"

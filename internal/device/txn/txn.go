@@ -37,6 +37,7 @@ type txn struct {
 	begun, restoring, restored map[int]bool
 	// What the journal says.
 	ready, committed, undone bool
+	probation                int // how often it was put on probation
 	failed                   *failure
 	warnings                 []string
 }
@@ -53,23 +54,23 @@ type dirTime struct {
 const undoTries = 3
 
 // apply carries the plan out. Everything up to "ready" is refused as a whole and
-// leaves no trace; a failure after it is undone.
-func (t *txn) apply(ctx context.Context, src Source) *james.Report {
+// leaves no trace; a failure after it is undone. The error is ErrOnProbation.
+func (t *txn) apply(ctx context.Context, src Source) (*james.Report, error) {
 	defer t.close()
 	if err := t.prepare(ctx, src); err != nil {
-		return t.refuse(err)
+		return t.refuse(err), nil
 	}
 	if err := t.stage(ctx, src); err != nil {
 		if err := t.discard(); err != nil {
 			t.log.WithError(err).Warn("refused, but not cleaned up; that is done before the next transaction")
 		}
-		return t.refuse(err)
+		return t.refuse(err), nil
 	}
 	if err := t.do(ctx); err != nil {
 		t.failed = t.failure(err)
-		return t.undoAll(ctx)
+		return t.undoAll(ctx), nil
 	}
-	return t.commit(ctx)
+	return t.finish(ctx)
 }
 
 func (t *txn) refuse(err error) *james.Report { return t.report(james.Refused, t.failure(err)) }

@@ -1,0 +1,174 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/trusch/jamesd/internal/device/script"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// ErrOnProbation is in the chain of the error that Apply and Recover return when
+// ctx ended while a transaction was on probation: it is neither committed nor
+// undone, and the next Recover goes on with it.
+var ErrOnProbation = errors.New("the change is on probation and stays so")
+
+// maxProbations is how often a transaction may be on probation when the device or
+// the agent stops: one that makes them stop must not be tried for ever.
+const maxProbations = 3
+
+// finish ends a transaction whose steps are all done: it is put on probation,
+// where there is something to be proved, and then committed or undone.
+func (t *txn) finish(ctx context.Context) (*james.Report, error) {
+	err := t.prove(ctx)
+	if errors.Is(err, ErrOnProbation) {
+		return nil, err
+	}
+	if err != nil {
+		t.failed = t.failure(err)
+		return t.undoAll(ctx), nil
+	}
+	return t.commit(ctx), nil
+}
+
+// prove runs the health checks of what the plan brought, in its order, and then
+// has the caller confirm. That it begins is noted first, so that a device that
+// stops now goes on with it.
+func (t *txn) prove(ctx context.Context) error {
+	checks := t.checks()
+	if len(checks) == 0 && t.i.Confirm == nil {
+		return nil
+	}
+	t.probation++
+	if err := t.record(&record{Probation: t.probation}); err != nil {
+		return err
+	}
+	log := t.log.WithFields(logrus.Fields{"checks": len(checks), "probation": t.probation})
+	log.Debug("on probation")
+	if t.i.OnProbation != nil {
+		t.i.OnProbation(t.plan, t.longest(checks))
+	}
+	for _, n := range checks {
+		if err := t.check(ctx, n); err != nil {
+			return &stepError{t.steps[n], err}
+		}
+	}
+	if t.i.Confirm == nil {
+		return nil
+	}
+	err := t.i.Confirm(ctx, t.plan)
+	if err != nil && ctx.Err() != nil {
+		return left(ctx)
+	}
+	return err
+}
+
+// left returns what ends a transaction's probation for this process.
+func left(ctx context.Context) error {
+	return james.Errorf(james.KindInterrupted, "", "%w (%w)", ErrOnProbation, context.Cause(ctx))
+}
+
+// checks returns the steps that bring a packet with a health check.
+func (t *txn) checks() []int {
+	var steps []int
+	for n, s := range t.steps {
+		if s.New != nil && s.New.Scripts[james.HealthCheck] {
+			steps = append(steps, n)
+		}
+	}
+	return steps
+}
+
+// check runs the health check of a step's new packet until it succeeds or has no
+// tries left.
+func (t *txn) check(ctx context.Context, n int) error {
+	limits := limitsOf(t.steps[n])
+	for try := 1; ; try++ {
+		err := t.call(ctx, n, false, script.Call{
+			Name: james.HealthCheck, Action: t.steps[n].action(), Rerun: t.probation > 1, Try: try, Timeout: limits.timeout,
+		})
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return left(ctx)
+		case try > limits.retries && try > 1:
+			return fmt.Errorf("%w; that was the last of %d tries", err, try)
+		case try > limits.retries:
+			return err
+		}
+		if err := t.i.Sleep(ctx, limits.interval); err != nil {
+			return left(ctx)
+		}
+	}
+}
+
+// limits are those of a health check.
+type limits struct {
+	timeout, interval time.Duration
+	retries           int
+}
+
+// limitsOf returns the limits of the health check of a step's new packet.
+func limitsOf(s *step) limits {
+	l := limits{timeout: james.DefaultHealthTimeout, interval: james.DefaultHealthInterval}
+	if h := s.New.Health; h != nil {
+		l.retries = h.Retries
+		if h.Timeout > 0 {
+			l.timeout = time.Duration(h.Timeout) * time.Second
+		}
+		if h.Interval > 0 {
+			l.interval = time.Duration(h.Interval) * time.Second
+		}
+	}
+	return l
+}
+
+// longest returns how long the checks take at most, when every try but the last
+// fails and each needs all of its time.
+func (t *txn) longest(checks []int) time.Duration {
+	var sum time.Duration
+	for _, n := range checks {
+		l := limitsOf(t.steps[n])
+		sum += time.Duration(l.retries+1)*(l.timeout+t.i.Scripts.EndLimit()) + time.Duration(l.retries)*l.interval
+	}
+	return sum
+}
+
+// recoverProbation goes on with a transaction that was on probation when the
+// device or the agent stopped.
+func (t *txn) recoverProbation(ctx context.Context) (*james.Report, error) {
+	if t.probation >= maxProbations {
+		t.failed = &failure{Kind: james.KindConflict,
+			Error: fmt.Sprintf("the agent or the device stopped %d times while the change was on probation", t.probation)}
+		return t.recoverBack(ctx)
+	}
+	next, err := t.loadNext()
+	if err != nil {
+		t.failed = t.failure(err)
+		return t.recoverBack(ctx)
+	}
+	t.next = next
+	if err := t.reopen(); err != nil {
+		t.warn("%v", err)
+		return t.report(james.Broken, interrupted("while the change was on probation")), nil
+	}
+	return t.finish(ctx)
+}
+
+// loadNext returns the inventory of after the transaction.
+func (t *txn) loadNext() (*inventory, error) {
+	there, err := t.i.state.Exists(nextFile)
+	if err == nil && !there {
+		err = james.Errorf(james.KindCorrupt, t.i.state.Abs(nextFile), "%w", os.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return loadInventory(t.i.state, nextFile)
+}
