@@ -431,18 +431,33 @@ func TestMountTop(t *testing.T) {
 func TestLock(t *testing.T) {
 	t.Parallel()
 	d := open(t, disk.Options{})
-	release, err := d.Lock("lock")
+	one, two := mustLock(t, d), mustLock(t, d)
+	try := func(l *disk.Lock, shared, want bool) {
+		t.Helper()
+		if got, err := l.Try(shared); got != want || err != nil {
+			t.Errorf("took the lock (shared: %t): %t, %v", shared, got, err)
+		}
+	}
+	try(one, false, true)
+	try(two, false, false)
+	try(two, true, false)
+	one.Release()
+	try(two, true, true)
+	try(one, true, true)
+	two.Release()
+	try(two, false, false)
+	one.Close()
+	try(two, false, true)
+	two.Close()
+}
+
+func mustLock(t *testing.T, d *disk.Disk) *disk.Lock {
+	t.Helper()
+	l, err := d.OpenLock("lock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Lock("lock"); !errors.Is(err, unix.EWOULDBLOCK) {
-		t.Fatalf("taken twice: %v", err)
-	}
-	release()
-	if release, err = d.Lock("lock"); err != nil {
-		t.Fatal(err)
-	}
-	release()
+	return l
 }
 
 func TestMetaOfEveryType(t *testing.T) {

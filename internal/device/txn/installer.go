@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/journal"
@@ -36,6 +35,11 @@ type Options struct {
 	// ConfigDirs are the directories whose regular files are configuration; nil
 	// means "etc".
 	ConfigDirs []james.Path
+	// Beside says that another process may be the agent of the state directory.
+	Beside bool
+	// Waiting, where set, is told that another process has to end its transaction
+	// first.
+	Waiting func()
 	// BeforeApply, where set, is asked when everything is staged and nothing is
 	// changed; an error refuses the plan. staged finds the staged copy of a path.
 	BeforeApply func(ctx context.Context, plan *james.Plan, staged func(james.Path) (file string, ok bool)) error
@@ -56,10 +60,12 @@ type Options struct {
 // transaction runs at a time.
 type Installer struct {
 	Options
-	state  *disk.Disk
-	unlock func()
+	state *disk.Disk
+	// own is the lock of the agent of the state directory, turn that of whoever
+	// changes something in it or on the device, of any process.
+	own, turn *disk.Lock
 
-	busy sync.Mutex // held by a transaction
+	busy sync.Mutex // guards turn, and what is below
 	log  *journal.Journal
 	// pending says that the journal holds a transaction that has not ended.
 	pending bool
@@ -70,7 +76,8 @@ type Installer struct {
 
 // Open returns the installer of a device. It fails with KindConflict where
 // another process has the state directory, and with KindCorrupt where the
-// inventory cannot be read. Recover must be called before anything else.
+// inventory cannot be read. Recover must be called before anything else, except
+// by who works beside the agent.
 func Open(o Options) (*Installer, error) {
 	if o.Scripts == nil {
 		o.Scripts = &script.Runner{}
@@ -116,25 +123,30 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (i *Installer) open() error {
-	unlock, err := i.state.Lock(lockFile)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return james.Errorf(james.KindConflict, i.state.Root(), "another agent works with this state directory").
-			WithHint("stop it, or give this one a --state-dir and an --install-root of its own")
-	}
-	if err != nil {
+func (i *Installer) open() (err error) {
+	if i.turn, err = i.state.OpenLock(turnFile); err != nil {
 		return err
 	}
-	i.unlock = unlock
-	for _, dir := range []string{manifestDir, runDir} {
-		if err := i.state.MkdirAll(dir, 0o700); err != nil {
+	if !i.Beside {
+		if err := i.beAgent(); err != nil {
 			return err
 		}
 	}
-	if i.inv, err = loadInventory(i.state, stateFile); err != nil {
+	i.inv, err = loadInventory(i.state, stateFile)
+	return err
+}
+
+// beAgent takes the lock of the state directory's agent until Close.
+func (i *Installer) beAgent() (err error) {
+	if i.own, err = i.state.OpenLock(lockFile); err != nil {
 		return err
 	}
-	return i.openJournal()
+	ok, err := i.own.Try(false)
+	if err == nil && !ok {
+		err = james.Errorf(james.KindConflict, i.state.Root(), "another agent works with this state directory").
+			WithHint("stop it, or give this one a --state-dir and an --install-root of its own")
+	}
+	return err
 }
 
 // openJournal reads the journal anew.
@@ -159,8 +171,10 @@ func (i *Installer) Close() error {
 	if i.log != nil {
 		err = i.log.Close()
 	}
-	if i.unlock != nil {
-		i.unlock()
+	for _, l := range []*disk.Lock{i.turn, i.own} {
+		if l != nil {
+			l.Close()
+		}
 	}
 	return errors.Join(err, i.state.Close())
 }
@@ -190,25 +204,21 @@ func (i *Installer) setInventory(inv *inventory) {
 
 // Apply carries the plan out as one transaction. The report says how it ended;
 // the error is only for what prevents a report: a transaction of before that
-// cannot be ended, a state directory that cannot be read, or ErrOnProbation. When
-// ctx is done before anything is changed the plan is refused, afterwards it is
-// undone or, if nothing is left to do, committed; one that is on probation is left
-// so.
+// cannot be ended, or ErrOnProbation. When ctx is done before anything is changed
+// the plan is refused, afterwards it is undone or, if nothing is left to do,
+// committed; one that is on probation is left so.
 func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*james.Report, error) {
-	i.busy.Lock()
-	defer i.busy.Unlock()
-	if i.pending {
-		before, err := i.recover(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if before != nil && before.Result == james.Broken {
-			return nil, james.Errorf(james.KindUnavailable, "device", "the transaction before this one is not undone yet: %s", before.Error)
-		}
-	}
 	t := &txn{i: i, plan: plan, started: i.Now().UTC()}
 	log := i.Log.WithFields(logrus.Fields{"txn": plan.ID.Short(), "revision": plan.Revision})
 	t.log = log
+	leave, err := i.enter(ctx)
+	if err != nil {
+		return t.refuse(err), nil
+	}
+	defer leave()
+	if err := i.endPending(ctx); err != nil {
+		return nil, err
+	}
 	if len(plan.Steps) == 0 {
 		return t.report(james.Committed, nil), nil
 	}
@@ -227,9 +237,27 @@ func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*j
 // Recover or Apply tries again. When ctx is done the transaction is ended all the
 // same, but for one on probation, which is left so: ErrOnProbation.
 func (i *Installer) Recover(ctx context.Context) (*james.Report, error) {
-	i.busy.Lock()
-	defer i.busy.Unlock()
+	leave, err := i.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return i.recover(ctx)
+}
+
+// endPending ends the transaction that somebody has left in the journal.
+func (i *Installer) endPending(ctx context.Context) error {
+	if !i.pending {
+		return nil
+	}
+	before, err := i.recover(ctx)
+	if err != nil {
+		return err
+	}
+	if before != nil && before.Result == james.Broken {
+		return james.Errorf(james.KindUnavailable, "device", "the transaction before this one is not undone yet: %s", before.Error)
+	}
+	return nil
 }
 
 // logEnd notes the end for who looks closely: whoever gets the report tells it.

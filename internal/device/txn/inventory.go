@@ -15,7 +15,8 @@ const (
 	stateFile   = "state.json"
 	nextFile    = "next.json" // the inventory of after the transaction
 	journalFile = "journal"
-	lockFile    = "lock"
+	lockFile    = "lock"      // of the agent, for as long as it runs
+	turnFile    = "turn"      // of a transaction
 	manifestDir = "manifests" // of the installed packets and those of the transaction
 	runDir      = "run"       // the scripts of the transaction
 )

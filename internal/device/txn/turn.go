@@ -1,0 +1,76 @@
+package txn
+
+import (
+	"context"
+	"time"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// turnPause is the time between two looks whether another process is done.
+const turnPause = 50 * time.Millisecond
+
+// enter waits until nobody else changes the device, and keeps everybody else from
+// it until leave is called. The journal and the inventory are read anew: another
+// process may have changed them, or ended in the middle of it.
+func (i *Installer) enter(ctx context.Context) (leave func(), err error) {
+	if leave, err = i.takeTurn(ctx, false); err != nil {
+		return nil, err
+	}
+	if err := i.reread(); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// takeTurn takes the lock of transactions. Shared, it only waits for those that
+// are under way and keeps none from beginning in this process.
+func (i *Installer) takeTurn(ctx context.Context, shared bool) (leave func(), err error) {
+	i.busy.Lock()
+	if err := i.await(ctx, shared); err != nil {
+		i.busy.Unlock()
+		return nil, err
+	}
+	return func() { i.turn.Release(); i.busy.Unlock() }, nil
+}
+
+func (i *Installer) await(ctx context.Context, shared bool) error {
+	for told := false; ; told = true {
+		if ok, err := i.turn.Try(shared); ok || err != nil {
+			return err
+		}
+		if !told {
+			i.waiting()
+		}
+		if sleep(ctx, turnPause) != nil {
+			return james.Errorf(james.KindInterrupted, i.state.Root(), "stopped while another jamesc was in a transaction: %w", context.Cause(ctx))
+		}
+	}
+}
+
+func (i *Installer) waiting() {
+	if i.Waiting != nil {
+		i.Waiting()
+		return
+	}
+	i.Log.Info("waiting for another jamesc to end its transaction")
+}
+
+// reread reads what other processes may have changed.
+func (i *Installer) reread() error {
+	for _, dir := range []string{manifestDir, runDir} {
+		if err := i.state.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := i.openJournal(); err != nil {
+		return err
+	}
+	inv, err := loadInventory(i.state, stateFile)
+	if err != nil {
+		return err
+	}
+	i.setInventory(inv)
+	return nil
+}
