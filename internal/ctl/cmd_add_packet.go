@@ -17,11 +17,12 @@ type addPacketOptions struct {
 	name, data string
 	tags       []string
 	scripts    map[james.ScriptName]*string // files
+	health     healthFlags
 	replace    bool
 }
 
 func (p *program) addPacketCommand() *cobra.Command {
-	o := addPacketOptions{scripts: map[james.ScriptName]*string{}}
+	o := &addPacketOptions{scripts: map[james.ScriptName]*string{}}
 	cmd := &cobra.Command{
 		Use:   "add-packet --name NAME --data FILE [--tags TAGS]",
 		Short: "Upload a packet",
@@ -29,6 +30,9 @@ func (p *program) addPacketCommand() *cobra.Command {
 with xz, gzip, bzip2 or zstd or not at all, the tags that say which devices it is
 for and which version it is, and the scripts that run before and after it is
 installed and removed. A script file that is empty stands for no script.
+
+The script of --health is run when everything of a plan is in place. If it fails,
+and fails again when it is tried again, the device undoes the whole plan.
 
 A packet never changes. Adding one that is there already succeeds and changes
 nothing; other content of the same name and tags needs --replace, and the devices
@@ -52,12 +56,13 @@ that have the old content get the new one as an upgrade.`,
 	for _, s := range james.ScriptNames() {
 		o.scripts[s] = f.String(string(s), "", "the "+string(s)+" script's `FILE`")
 	}
+	o.health.define(f)
 	f.BoolVar(&o.replace, "replace", false, "replace a packet of this name and these tags that has other content")
 	p.printsFormats(cmd)
 	return cmd
 }
 
-func (p *program) addPacket(ctx context.Context, o addPacketOptions) error {
+func (p *program) addPacket(ctx context.Context, o *addPacketOptions) error {
 	r, err := p.upload(ctx, o)
 	if err != nil {
 		return cannot("add packet", o.name, err)
@@ -80,7 +85,7 @@ func (p *program) addPacket(ctx context.Context, o addPacketOptions) error {
 }
 
 // upload checks everything that is here before it calls the server.
-func (p *program) upload(ctx context.Context, o addPacketOptions) (r james.AddPacketResponse, err error) {
+func (p *program) upload(ctx context.Context, o *addPacketOptions) (r james.AddPacketResponse, err error) {
 	req, err := o.request()
 	if err != nil {
 		return r, err
@@ -118,7 +123,8 @@ func (o *addPacketOptions) request() (james.AddPacketRequest, error) {
 			req.Scripts[s] = body
 		}
 	}
-	return req, nil
+	req.Health, err = o.health.limits(req.Scripts[james.HealthCheck] != nil)
+	return req, err
 }
 
 func readScript(file string) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -62,15 +63,20 @@ func (p *program) getPacket(ctx context.Context, o getPacketOptions) error {
 }
 
 func writePacket(w io.Writer, k james.Packet) {
-	table(w, "",
-		[]string{"name:", k.Name},
-		[]string{"tags:", none(k.Tags.String())},
-		[]string{"digest:", k.Digest.String()},
-		[]string{"files:", fmt.Sprintf("%d entries, %s", k.Entries, size(k.Size))},
-		[]string{"scripts:", none(scriptList(k.Scripts))},
+	rows := [][]string{
+		{"name:", k.Name},
+		{"tags:", none(k.Tags.String())},
+		{"digest:", k.Digest.String()},
+		{"files:", fmt.Sprintf("%d entries, %s", k.Entries, size(k.Size))},
+		{"scripts:", none(scriptList(k.Scripts))},
+	}
+	if slices.Contains(k.Scripts, james.HealthCheck) {
+		rows = append(rows, []string{"health check:", healthText(k.Health)})
+	}
+	table(w, "", append(rows,
 		[]string{"archive:", fmt.Sprintf("%s, %s", k.Archive.Format, size(k.Archive.Size))},
 		[]string{"archive digest:", k.Archive.Digest.String()},
-		[]string{"added:", addedBy(k)})
+		[]string{"added:", addedBy(k)})...)
 }
 
 func scriptList(names []james.ScriptName) string {

@@ -55,6 +55,34 @@ func TestPackets(t *testing.T) {
 		"get-packet", "hello", "--tags", "x86_64,v1.0.0", "--manifest")
 }
 
+func TestHealthChecks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	script := w.file("check.sh", "#!/bin/sh\n")
+	for name, tc := range map[string]struct {
+		flags []string
+		says  string
+		want  *james.Health
+	}{
+		"defaults":        {nil, "one try of up to 1m0s", nil},
+		"defaults, given": {[]string{"--health-retries", "0"}, "one try of up to 1m0s", nil},
+		"some":            {[]string{"--health-retries", "3"}, "up to 4 tries of up to 1m0s each, 5s apart", &james.Health{Retries: 3}},
+		"all": {[]string{"--health-timeout", "30s", "--health-retries", "1", "--health-interval", "2m"}, "up to 2 tries of up to 30s each, 2m0s apart",
+			&james.Health{Timeout: 30, Retries: 1, Interval: 120}},
+	} {
+		name = strings.NewReplacer(",", "", " ", "-").Replace(name)
+		w.ok(append([]string{"add-packet", name, "--data", w.packet("one"), "--health", script}, tc.flags...)...)
+		if got := w.ok("get-packet", name); !strings.Contains(got, "scripts:         health\nhealth check:    "+tc.says+"\n") {
+			t.Errorf("%s: %s", name, got)
+		}
+		for _, k := range w.packets() {
+			if k.Name == name && ((k.Health == nil) != (tc.want == nil) || k.Health != nil && *k.Health != *tc.want) {
+				t.Errorf("%s: %+v, want %+v", name, k.Health, tc.want)
+			}
+		}
+	}
+}
+
 func fileSize(t *testing.T, file string) string {
 	t.Helper()
 	info, err := os.Stat(file)
@@ -134,6 +162,12 @@ func TestAddPacketRefuses(t *testing.T) {
 		{"a missing script", 2, "cannot add packet x: DIR/none.sh: there is no such file", []string{"x", "--data", good, "--preinst", w.path("none.sh")}},
 		{"a directory for a script", 2, "cannot add packet x: DIR/tree: is a directory", []string{"x", "--data", good, "--postrm", w.path("tree")}},
 		{"a large script", 2, "cannot add packet x: DIR/large.sh: is too large for a script", []string{"x", "--data", good, "--preinst", large}},
+		{"limits without a health check", 2, "cannot add packet x: health-retries: there is no health check that it could be for\nhint: Give the script with --health FILE.",
+			[]string{"x", "--data", good, "--health-retries", "3"}},
+		{"limits of an empty health check", 2, "cannot add packet x: health-timeout: there is no health check", []string{"x", "--data", good, "--health", empty, "--health-timeout", "3s"}},
+		{"part of a second", 2, "cannot add packet x: health-timeout: is 1.5s, whole seconds from 1s to 1h are allowed", []string{"x", "--data", good, "--health", text, "--health-timeout", "1.5s"}},
+		{"no time", 2, "cannot add packet x: health-interval: is 0s, whole seconds from 1s to 10m are allowed", []string{"x", "--data", good, "--health", text, "--health-interval", "0"}},
+		{"too many tries", 2, "cannot add packet x: health-retries: is 101, 0 to 100 are allowed", []string{"x", "--data", good, "--health", text, "--health-retries", "101"}},
 		{"an unknown flag", 2, "unknown flag --nme of jamesd-ctl add-packet\nhint: Did you mean --name?", []string{"--nme", "x"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

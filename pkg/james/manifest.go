@@ -129,6 +129,22 @@ const (
 	MaxHealthInterval     = 10 * time.Minute
 )
 
+// Limits returns how long a try may take, how often a failed one is tried again
+// and the time between two, with the defaults where h, or one of them, is not set.
+func (h *Health) Limits() (timeout time.Duration, retries int, interval time.Duration) {
+	timeout, interval = DefaultHealthTimeout, DefaultHealthInterval
+	if h == nil {
+		return timeout, 0, interval
+	}
+	if h.Timeout > 0 {
+		timeout = time.Duration(h.Timeout) * time.Second
+	}
+	if h.Interval > 0 {
+		interval = time.Duration(h.Interval) * time.Second
+	}
+	return timeout, h.Retries, interval
+}
+
 func (h *Health) validate() error {
 	for _, v := range []struct {
 		name       string

@@ -87,46 +87,25 @@ func (t *txn) checks() []int {
 // check runs the health check of a step's new packet until it succeeds or has no
 // tries left.
 func (t *txn) check(ctx context.Context, n int) error {
-	limits := limitsOf(t.steps[n])
+	timeout, retries, interval := t.steps[n].New.Health.Limits()
 	for try := 1; ; try++ {
 		err := t.call(ctx, n, false, script.Call{
-			Name: james.HealthCheck, Action: t.steps[n].action(), Rerun: t.probation > 1, Try: try, Timeout: limits.timeout,
+			Name: james.HealthCheck, Action: t.steps[n].action(), Rerun: t.probation > 1, Try: try, Timeout: timeout,
 		})
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return left(ctx)
-		case try > limits.retries && try > 1:
+		case try > retries && try > 1:
 			return fmt.Errorf("%w; that was the last of %d tries", err, try)
-		case try > limits.retries:
+		case try > retries:
 			return err
 		}
-		if err := t.i.Sleep(ctx, limits.interval); err != nil {
+		if err := t.i.Sleep(ctx, interval); err != nil {
 			return left(ctx)
 		}
 	}
-}
-
-// limits are those of a health check.
-type limits struct {
-	timeout, interval time.Duration
-	retries           int
-}
-
-// limitsOf returns the limits of the health check of a step's new packet.
-func limitsOf(s *step) limits {
-	l := limits{timeout: james.DefaultHealthTimeout, interval: james.DefaultHealthInterval}
-	if h := s.New.Health; h != nil {
-		l.retries = h.Retries
-		if h.Timeout > 0 {
-			l.timeout = time.Duration(h.Timeout) * time.Second
-		}
-		if h.Interval > 0 {
-			l.interval = time.Duration(h.Interval) * time.Second
-		}
-	}
-	return l
 }
 
 // longest returns how long the checks take at most, when every try but the last
@@ -134,8 +113,8 @@ func limitsOf(s *step) limits {
 func (t *txn) longest(checks []int) time.Duration {
 	var sum time.Duration
 	for _, n := range checks {
-		l := limitsOf(t.steps[n])
-		sum += time.Duration(l.retries+1)*(l.timeout+t.i.Scripts.EndLimit()) + time.Duration(l.retries)*l.interval
+		timeout, retries, interval := t.steps[n].New.Health.Limits()
+		sum += time.Duration(retries+1)*(timeout+t.i.Scripts.EndLimit()) + time.Duration(retries)*interval
 	}
 	return sum
 }

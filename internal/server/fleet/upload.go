@@ -21,7 +21,7 @@ import (
 // the entry, with james.KindExists where the name and tags have other content
 // and Replace is not set, and with james.KindInterrupted when r breaks off.
 func (f *Fleet) AddPacket(ctx context.Context, by string, req james.AddPacketRequest, r io.Reader) (james.AddPacketResponse, error) {
-	u := &upload{Fleet: f, by: by, replace: req.Replace, manifest: james.Manifest{Name: req.Name, Tags: req.Tags}}
+	u := &upload{Fleet: f, by: by, replace: req.Replace, manifest: james.Manifest{Name: req.Name, Tags: req.Tags, Replaces: req.Replaces, Health: req.Health}}
 	if len(req.Scripts) > 0 {
 		u.manifest.Scripts = req.Scripts
 	}
@@ -148,14 +148,16 @@ func (u *upload) keepManifest(ctx context.Context) error {
 // packet returns the row of the upload, whose archive is the blob of info.
 func (u *upload) packet(info blob.Info) *james.Packet {
 	p := &james.Packet{
-		Digest:  u.digest,
-		Name:    u.manifest.Name,
-		Tags:    u.manifest.Tags,
-		Entries: len(u.manifest.Entries),
-		Size:    u.manifest.Size(),
-		Archive: james.Archive{Digest: info.Digest, Size: info.Size, Format: u.format},
-		Added:   u.now(),
-		AddedBy: u.by,
+		Digest:   u.digest,
+		Name:     u.manifest.Name,
+		Tags:     u.manifest.Tags,
+		Entries:  len(u.manifest.Entries),
+		Size:     u.manifest.Size(),
+		Replaces: u.manifest.Replaces,
+		Health:   u.manifest.Health,
+		Archive:  james.Archive{Digest: info.Digest, Size: info.Size, Format: u.format},
+		Added:    u.now(),
+		AddedBy:  u.by,
 	}
 	for _, s := range james.ScriptNames() {
 		if len(u.manifest.Scripts[s]) > 0 {

@@ -20,14 +20,16 @@ func TestAddPacket(t *testing.T) {
 	w := newWorld(t)
 	archive := tarOf(t, "!", "etc/app.conf", "usr/bin/app")
 	req := james.AddPacketRequest{Name: "app", Tags: james.MustTags("v1,armv7l"),
-		Scripts: map[james.ScriptName][]byte{james.Postinst: []byte("true"), james.Preinst: []byte("false")}}
+		Scripts: map[james.ScriptName][]byte{james.Postinst: []byte("true"), james.HealthCheck: []byte("exit 0"), james.Preinst: []byte("false")},
+		Health:  &james.Health{Timeout: 30, Retries: 2}, Replaces: []string{"app-common", "appliance"}}
 	resp, err := w.AddPacket(t.Context(), "alice", req, bytes.NewReader(archive))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := resp.Packet
 	if !resp.Added || !resp.Replaced.IsZero() || p.Name != "app" || p.Tags.String() != "armv7l,v1" || p.AddedBy != "alice" ||
-		p.Entries != 2 || p.Size != int64(len("etc/app.conf!usr/bin/app!")) || !slices.Equal(p.Scripts, []james.ScriptName{james.Preinst, james.Postinst}) {
+		p.Entries != 2 || p.Size != int64(len("etc/app.conf!usr/bin/app!")) || !slices.Equal(p.Scripts, []james.ScriptName{james.Preinst, james.Postinst, james.HealthCheck}) ||
+		*p.Health != *req.Health || !slices.Equal(p.Replaces, req.Replaces) {
 		t.Errorf("the packet is %+v", resp)
 	}
 	if want := (james.Archive{Digest: james.DigestOf(archive), Size: int64(len(archive)), Format: "tar"}); p.Archive != want {
@@ -46,7 +48,8 @@ func TestAddPacket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Name != "app" || len(m.Entries) != 2 || m.Entries[0].Path != "etc/app.conf" || string(m.Scripts[james.Postinst]) != "true" {
+	if m.Name != "app" || len(m.Entries) != 2 || m.Entries[0].Path != "etc/app.conf" || string(m.Scripts[james.Postinst]) != "true" ||
+		*m.Health != *req.Health || !slices.Equal(m.Replaces, req.Replaces) {
 		t.Errorf("the manifest is %+v", m)
 	}
 	a, ar, err := w.OpenArchive(t.Context(), p.Digest)
@@ -113,6 +116,10 @@ func TestAddPacketRefuses(t *testing.T) {
 			james.KindInvalid, []string{"prerm"}},
 		{"a large script", james.AddPacketRequest{Name: "a", Scripts: map[james.ScriptName][]byte{james.Prerm: make([]byte, james.MaxScript+1)}}, unreadable{},
 			james.KindInvalid, []string{"prerm"}},
+		{"limits of a health check without one", james.AddPacketRequest{Name: "a", Health: &james.Health{Retries: 1}}, unreadable{},
+			james.KindInvalid, []string{"health check", "no script"}},
+		{"limits of a health check beyond theirs", james.AddPacketRequest{Name: "a", Health: &james.Health{Timeout: 3601},
+			Scripts: map[james.ScriptName][]byte{james.HealthCheck: []byte("x")}}, unreadable{}, james.KindInvalid, []string{"timeout is 3601"}},
 		{"an entry outside of the root", james.AddPacketRequest{Name: "a"}, bytes.NewReader(tarOf(t, "", "ok", "../evil")),
 			james.KindInvalid, []string{"../evil"}},
 		{"a truncated archive", james.AddPacketRequest{Name: "a"}, bytes.NewReader(good[:700]), james.KindInvalid, nil},

@@ -85,7 +85,8 @@ func rowContent(t *testing.T, s store.Store) {
 	tags := james.MustTags("v1.0.0,armv7l,a=b/c@d~e:f")
 	packet := james.Packet{
 		Digest: james.DigestOf([]byte("p")), Name: "openvpn", Tags: tags, Entries: 3, Size: 1 << 60,
-		Scripts: []james.ScriptName{"preinst", "postrm"},
+		Scripts:  []james.ScriptName{"preinst", "postrm"},
+		Replaces: []string{"openvpn-common", "vpn"}, Health: &james.Health{Timeout: 3600, Retries: 100, Interval: 600},
 		Archive: james.Archive{Digest: james.DigestOf([]byte("a")), Size: 1<<53 + 1, Format: "xz"},
 		Added:   at, AddedBy: odd,
 	}
