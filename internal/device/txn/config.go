@@ -3,8 +3,10 @@ package txn
 import (
 	"cmp"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/pkg/james"
@@ -19,37 +21,60 @@ import (
 //	as the new packet's       any           it stays
 //	changed                   as the new    it stays
 //	changed                   other         it stays, the new packet's comes beside it
-//	changed                   packet goes   it stays and belongs to nobody
+//	changed                   packet goes   it stays and belongs to nobody; purged, it goes
 //	deleted                   as the new    it stays deleted
 //	deleted                   other         it stays deleted, the new packet's comes beside
 //	there, of no packet       none          it stays, the new packet's comes beside it
 //
-// "Beside" is the name with besideSuffix; that file goes with its packet. Where
-// the administrator changed mode or owner alone, the new file gets them.
+// The old packet is the one that the file belongs to: the version before, or a
+// packet that the new one replaces. Where the administrator changed mode or owner
+// alone, the new file gets them.
+//
+// "Beside" is a name that ends with besideSuffix; that file goes with its packet,
+// too, as long as it is what the packet put there. Where somebody edited it, or
+// the name is taken, the next comes under another name; where somebody removed
+// it, the same content does not come again.
 const besideSuffix = ".james-new"
 
-// isConfig reports whether the entry of m is a configuration file. A file that
-// has several names is none: its names must stay one file.
-func (b *builder) isConfig(m *james.Manifest, e *james.Entry) bool {
-	if e.Type != james.TypeFile || b.linked(m)[e.Path] {
-		return false
+// maxName is the length of the longest file name, in bytes.
+const maxName = james.MaxComponentLen
+
+// besides returns the names at which the version of e of the configuration file
+// at path may lie beside it: the usual one, and one for when that is taken, which
+// no other content has.
+func besides(path string, e *james.Entry) [2]string {
+	dir, name := parent(path), path[lastComponent(james.Path(path)):]
+	usual := name + besideSuffix
+	if len(usual) > maxName {
+		usual = besideOf(name, sha256.Sum256([]byte(name)))
 	}
-	return slices.ContainsFunc(b.i.ConfigDirs, func(dir james.Path) bool { return e.Path != dir && e.Path.Within(dir) })
+	other := besideOf(name, sha256.Sum256(append(e.Digest[:], name...)))
+	return [2]string{join(dir, usual), join(dir, other)}
 }
 
-// linked returns the files of m that hard links name.
-func (b *builder) linked(m *james.Manifest) map[james.Path]bool {
-	if known, ok := b.links[m]; ok {
-		return known
+// besideOf returns a name that has as much of name as there is room for.
+func besideOf(name string, sum [sha256.Size]byte) string {
+	tail := fmt.Sprintf(".%x%s", sum[:4], besideSuffix)
+	head := name[:min(len(name), maxName-len(tail))]
+	for len(head) < len(name) && len(head) > 0 && !utf8.RuneStart(name[len(head)]) {
+		head = head[:len(head)-1]
 	}
+	return head + tail
+}
+
+// configOf returns what tells the configuration files of m. A file that has
+// several names is none: its names must stay one file.
+func (i *Installer) configOf(m *james.Manifest) func(*james.Entry) bool {
 	links := map[james.Path]bool{}
 	for k := range m.Entries {
 		if m.Entries[k].Type == james.TypeHardlink {
 			links[m.Entries[k].Link] = true
 		}
 	}
-	b.links[m] = links
-	return links
+	return func(e *james.Entry) bool {
+		return e.Type == james.TypeFile && !links[e.Path] &&
+			slices.ContainsFunc(i.ConfigDirs, func(dir james.Path) bool { return e.Path != dir && e.Path.Within(dir) })
+	}
 }
 
 // changed reports whether the local file differs from the entry in content or
@@ -70,29 +95,45 @@ func (b *builder) changed(path string, info disk.Info, e *james.Entry) (bool, er
 	return james.Digest(sum.Sum(nil)) != e.Digest, nil
 }
 
-// noteMeta keeps the mode and owner of a local file that are not those that the
-// old packet gave it.
+// noteMeta keeps the mode and owner of a local file that are not those that its
+// packet gave it.
 func (b *builder) noteMeta(path string, info disk.Info, e *james.Entry) {
 	want := b.ids.meta(e)
 	if info.Mode != want.Mode || b.i.Disk.Privileged() && (info.UID != want.UID || info.GID != want.GID) {
-		b.localMeta[e.Path] = &info
+		b.localMeta[path] = &info
 	}
 }
 
-// decide returns the physical path that the entry is to be placed at: path, the
-// one beside it, or "" for nowhere.
+// former is the version of a configuration file that the local one comes from.
+type former struct {
+	*james.Entry
+	beside bool // it lies beside the local one
+	heir   bool // the new packet is the next version, or replaces the one it belongs to
+}
+
+// formerOf returns the version that was installed at path before; nil for none.
+func (b *builder) formerOf(s *step, path string) *former {
+	k := b.before.files[path]
+	if k == nil || k.config == nil {
+		return nil
+	}
+	heir := k.by.Name == s.New.App.Name || slices.Contains(s.New.m.Replaces, k.by.Name)
+	return &former{k.config, k.by.beside[k.config.Path], heir}
+}
+
+// decide returns the physical path that the entry is to be placed at: path, one
+// beside it, or "" for nowhere.
 func (b *builder) decide(s *step, e *james.Entry, path string) (string, error) {
-	if !b.isConfig(s.New.m, e) {
-		delete(b.localMeta, e.Path)
+	if !b.isConfig[s.New.m](e) {
+		delete(b.localMeta, path)
 		return path, nil
 	}
-	var before *james.Entry
-	if s.Old != nil {
-		if old, ok := s.Old.m.Entry(e.Path); ok && b.isConfig(s.Old.m, &old) {
-			before = &old
-		}
+	old := b.formerOf(s, path)
+	heir := old != nil && old.heir
+	if !heir {
+		delete(b.localMeta, path)
 	}
-	unchanged := before != nil && before.Digest == e.Digest && !s.Old.beside[e.Path]
+	same := heir && old.Digest == e.Digest && !old.beside
 	info, there, err := b.view.lookup(path)
 	if err != nil {
 		return "", err
@@ -100,24 +141,91 @@ func (b *builder) decide(s *step, e *james.Entry, path string) (string, error) {
 	if !there {
 		_, moved := b.away[path]
 		switch {
-		case moved || before == nil: // it was as packed, or never there
+		case moved || !heir: // it was as packed, or never there
 			return path, nil
-		case unchanged:
+		case same:
 			return "", nil
 		}
-		return path + besideSuffix, nil
+		return b.beside(s, e, path, old)
 	}
-	if info.IsDir() && before == nil {
+	if info.IsDir() && old == nil {
 		return path, nil // no edit of a file; refused later unless it is empty
 	}
-	if unchanged {
+	if old != nil { // of a packet that stays, or goes later
+		edited, err := b.changed(path, info, old.Entry)
+		if err != nil {
+			return "", err
+		}
+		if !edited && heir {
+			b.noteMeta(path, info, old.Entry)
+		}
+		if !edited {
+			return path, nil
+		}
+	}
+	if same {
 		return "", nil
 	}
 	changed, err := b.changed(path, info, e)
 	if err != nil || !changed {
 		return "", err
 	}
-	return path + besideSuffix, nil
+	return b.beside(s, e, path, old)
+}
+
+// spot is a name beside a configuration file.
+type spot struct {
+	there, moved bool // something lies there; has lain there until an earlier op
+	claimed      bool // by a packet
+	same         bool // what lies there is the version that is to come
+}
+
+func (s *spot) free() bool { return !s.there && !s.claimed }
+
+func (b *builder) spotAt(name string, e *james.Entry) (s spot, err error) {
+	info, there, err := b.view.lookup(name)
+	if err != nil {
+		return s, err
+	}
+	_, s.moved = b.away[name]
+	_, s.claimed = b.before.besides[name]
+	s.there = there
+	s.claimed = s.claimed || b.coming[name] != nil || b.before.files[name] != nil
+	if there && !s.claimed && !info.IsDir() {
+		changed, err := b.changed(name, info, e)
+		s.same = !changed
+		return s, err
+	}
+	return s, nil
+}
+
+// beside returns where the new packet's version goes that does not get path, ""
+// where it has lain there before and somebody has edited or removed it since.
+func (b *builder) beside(s *step, e *james.Entry, path string, old *former) (string, error) {
+	names := besides(path, e)
+	usual, err := b.spotAt(names[0], e)
+	if err != nil {
+		return "", err
+	}
+	other, err := b.spotAt(names[1], e)
+	if err != nil {
+		return "", err
+	}
+	seen := old != nil && old.heir && old.beside && old.Digest == e.Digest
+	if seen && !usual.there && !usual.moved && !other.there && !other.moved {
+		return "", nil
+	}
+	s.New.beside[e.Path] = true
+	switch {
+	case other.there, usual.same, seen && usual.there && !other.moved:
+		return "", nil
+	case usual.free():
+		return names[0], nil
+	case other.free():
+		return names[1], nil
+	}
+	return "", james.Errorf(james.KindConflict, james.Path(path).String(), "was edited, and the names beside it for the version of %s are taken: %s and %s",
+		s.New.App, james.Path(names[0]), james.Path(names[1])).WithHint("move what is there away")
 }
 
 // entryIndex returns the index of the entry at p.

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -166,12 +167,12 @@ func (t *txn) dirMeta(o *op) disk.Meta {
 }
 
 func (t *txn) doPlace(o *op) error {
-	from := t.areas[o.Area].new(o.Name)
-	if o.staged.late && o.entry.Type != james.TypeHardlink {
-		if err := t.i.Disk.SetMeta(from, t.ids.meta(o.entry)); err != nil {
+	from, e := t.areas[o.Area].new(o.Name), cmp.Or(o.staged.file, o.entry)
+	if o.staged.late && e.Type != james.TypeHardlink {
+		if err := t.i.Disk.SetMeta(from, t.ids.meta(e)); err != nil {
 			return err
 		}
-		if o.entry.Type == james.TypeFile {
+		if e.Type == james.TypeFile {
 			t.areas[o.Area].batch.Add(string(o.Path))
 		}
 	}

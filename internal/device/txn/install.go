@@ -20,6 +20,8 @@ type staged struct {
 	// late says that a name of the entry's owner was not known when it was staged;
 	// a script may add it.
 	late bool
+	// file is, of a hard link whose file is staged for the link alone, that file.
+	file *james.Entry
 }
 
 // install decides what a step's new packet brings: first all that is in the way
@@ -53,7 +55,7 @@ func (b *builder) install(n int, s *step) error {
 			places = append(places, place)
 		}
 	}
-	if err := b.checkLinks(s); err != nil {
+	if err := b.checkLinks(n, s); err != nil {
 		return err
 	}
 	b.barrier(opAway)
@@ -150,10 +152,10 @@ func (b *builder) ensureOne(s *step, dir string) (*op, error) {
 	if there && info.IsDir() {
 		return nil, nil
 	}
+	if owner, ok := b.ownerOf(dir); ok {
+		return nil, conflictDir(dir, s.New.App, owner)
+	}
 	if there {
-		if owner, ok := b.ownerOf(dir); ok {
-			return nil, conflictDir(dir, s.New.App, owner)
-		}
 		return nil, james.Errorf(james.KindConflict, b.i.Disk.Abs(dir), "is a %s that belongs to no packet; %s needs a directory there", info.Type, s.New.App).
 			WithHint("move it away or remove it")
 	}
@@ -166,12 +168,17 @@ func (b *builder) ensureOne(s *step, dir string) (*op, error) {
 	return &op{Kind: opMkdir, Path: james.Path(dir), Area: at}, nil
 }
 
-// ownerOf returns the app of after that owns what is not a directory at path.
+// ownerOf returns an app of after that claims what is not a directory at path.
 func (b *builder) ownerOf(path string) (james.App, bool) {
-	if a, ok := b.placedBy[path]; ok {
-		return a, true
+	for k := b.before.files[path]; k != nil; k = k.next {
+		if k.by.stays {
+			return k.by.App, true
+		}
 	}
-	a, ok := b.others.files[path]
+	if k := b.coming[path]; k != nil {
+		return k.by.App, true
+	}
+	a, ok := b.before.besides[path]
 	return a, ok
 }
 
@@ -190,48 +197,71 @@ func (b *builder) checkReserved(path string) error {
 }
 
 // file decides what becomes of an entry that is not a directory, and returns its
-// place, or nil where the local file stays as it is.
+// place, or nil where the local file stays as it is or belongs to a packet that
+// replaces this one.
 func (b *builder) file(n int, s *step, k int, path string) (*op, error) {
 	e := &s.New.m.Entries[k]
 	if err := b.checkReserved(path); err != nil {
 		return nil, err
 	}
-	if err := b.checkOwner(s, path); err != nil {
+	by := s.New.claimant()
+	mine, err := b.contest(by, path)
+	if err != nil || !mine {
+		return nil, err
+	}
+	if err := b.checkFree(s, path); err != nil {
+		return nil, err
+	}
+	if err := b.takeOver(s, path); err != nil {
 		return nil, err
 	}
 	to, err := b.decide(s, e, path)
-	if err != nil {
+	if err != nil || to == "" {
 		return nil, err
 	}
-	b.placedBy[path] = s.New.App // also where the local file stays
-	switch to {
-	case "":
-		return nil, nil
-	case path:
-	default:
-		s.New.beside[e.Path] = true
-		if err := b.checkOwner(s, to); err != nil {
+	if to != path {
+		if err := b.checkFree(s, to); err != nil {
 			return nil, err
 		}
+		b.coming[to] = &claim{by: by}
 	}
-	b.placedBy[to] = s.New.App
 	if err := b.clear(s, to); err != nil {
 		return nil, err
 	}
 	return b.place(n, s, k, to)
 }
 
-// checkOwner refuses a path that another app of after needs.
-func (b *builder) checkOwner(s *step, path string) error {
-	if owner, ok := b.ownerOf(path); ok {
-		return conflict(path, owner, s.New.App)
-	}
-	for _, needed := range []map[string]james.App{b.needed, b.others.dirs} {
+// checkFree refuses a path that an app of after needs for a directory, or for its
+// version of a configuration file.
+func (b *builder) checkFree(s *step, path string) error {
+	for _, needed := range []map[string]james.App{b.needed, b.before.dirs} {
 		if owner, ok := needed[path]; ok {
 			return conflictDir(path, owner, s.New.App)
 		}
 	}
+	if owner, ok := b.before.besides[path]; ok {
+		return conflict(path, owner, s.New.App)
+	}
 	return nil
+}
+
+// takeOver takes away what the packet that path belongs to has put beside it,
+// where the new packet replaces that one.
+func (b *builder) takeOver(s *step, path string) error {
+	k := b.before.files[path]
+	if k == nil || k.config == nil || !k.by.beside[k.config.Path] || !slices.Contains(s.New.m.Replaces, k.by.Name) {
+		return nil
+	}
+	for _, name := range besides(path, k.config) {
+		delete(b.before.besides, name)
+	}
+	if k.by.stays {
+		if b.taken[k.by.Name] == nil {
+			b.taken[k.by.Name] = map[james.Path]bool{}
+		}
+		b.taken[k.by.Name][k.config.Path] = true
+	}
+	return b.removeBesides(path, k.config, false)
 }
 
 // clear takes away what lies at a path that a file comes to.
@@ -261,7 +291,7 @@ func (b *builder) place(n int, s *step, k int, path string) (*op, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &staged{area: at, name: stageName(n, k), path: path, local: b.localMeta[e.Path]}
+	st := &staged{area: at, name: stageName(n, k), path: path, local: b.localMeta[path]}
 	s.New.staged[k] = st
 	o := &op{Kind: opPlace, Path: james.Path(path), Area: at, Name: st.name, entry: e, staged: st}
 	if away, ok := b.away[path]; ok {
@@ -272,7 +302,9 @@ func (b *builder) place(n int, s *step, k int, path string) (*op, error) {
 }
 
 // checkLinks refuses hard links that would have to lead to another file system.
-func (b *builder) checkLinks(s *step) error {
+// What a link names may be left out, as another packet has its path; then it is
+// staged for the link alone.
+func (b *builder) checkLinks(n int, s *step) error {
 	for k := range s.New.m.Entries {
 		e := &s.New.m.Entries[k]
 		st := s.New.staged[k]
@@ -280,7 +312,13 @@ func (b *builder) checkLinks(s *step) error {
 			continue
 		}
 		to, ok := entryIndex(s.New.m, e.Link)
-		if !ok || s.New.staged[to] == nil || s.New.staged[to].area != st.area {
+		if ok && s.New.staged[to] == nil {
+			s.New.staged[to] = &staged{area: st.area, name: stageName(n, to)}
+		}
+		if ok && s.New.staged[to].path == "" {
+			st.file = &s.New.m.Entries[to]
+		}
+		if !ok || s.New.staged[to].area != st.area {
 			return james.Errorf(james.KindConflict, e.Path.String(), "is a hard link to %s, which is on another file system here", e.Link).
 				WithHint("use a symbolic link, or build the packet with two files")
 		}

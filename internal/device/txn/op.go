@@ -95,6 +95,8 @@ func parent(path string) string { return string(james.Path(path).Parent()) }
 type step struct {
 	Old *side `json:"old,omitempty"`
 	New *side `json:"new,omitempty"`
+
+	purge bool
 }
 
 // side is one of a step's packets.
@@ -108,6 +110,14 @@ type side struct {
 	packet *james.Packet // of a new side
 	beside map[james.Path]bool
 	staged map[int]*staged // of a new side, by the index of the entry
+	by     *claimant       // of a new side, nil until it claims something
+}
+
+func (s *side) claimant() *claimant {
+	if s.by == nil {
+		s.by = &claimant{App: s.App, replaces: s.m.Replaces}
+	}
+	return s.by
 }
 
 func (s *step) app() james.App {

@@ -12,27 +12,42 @@ import (
 // builder decides what a plan will do. It changes nothing.
 type builder struct {
 	*txn
-	view *view
-	ids  *ids
-	inv  *inventory
+	first *view // the disk as it is
+	view  *view
+	ids   *ids
+	inv   *inventory
 	// ours are the directories that the installer made, or will.
 	ours map[string]bool
-	// away finds the op at a physical path, placedBy the new packet that owns a
-	// file there, needed the one that needs a directory there.
-	away             map[string]int
-	placedBy, needed map[string]james.App
+	// away finds the op at a physical path, needed the new packet that needs a
+	// directory there.
+	away   map[string]int
+	needed map[string]james.App
+	// before are the claims of what is installed, coming those of new packets.
+	before *claims
+	coming map[string]*claim
+	// yields are the new packets, by path and name, that do not get a path that
+	// they claim, as a later step has a packet that replaces them; again says that
+	// one was found.
+	yields map[string]map[string]bool
+	again  bool
+	// taken are the configuration files of packets that stay, by name, whose version
+	// lies no more beside the local one.
+	taken map[string]map[james.Path]bool
 	// gone are the directories of old packets, which may be left without a use.
-	gone map[string]bool
-	// others are the apps that are not in the plan.
-	others *others
+	gone   map[string]bool
 	mounts map[uint64]int // the work areas
 	areaOf map[string]int // by directory that exists
 	toCome map[string]bool
-	// links are the files of a manifest that hard links name, localMeta the local
-	// files of a step's old packet that have another mode or owner than it.
-	links     map[*james.Manifest]map[james.Path]bool
-	localMeta map[james.Path]*disk.Info
+	// isConfig tells the configuration files of a manifest, localMeta has the local
+	// ones that have another mode or owner than their packet gave them.
+	isConfig  map[*james.Manifest]func(*james.Entry) bool
+	localMeta map[string]*disk.Info
 }
+
+// maxPasses bounds how often the list of ops is made. A second time is needed
+// where one new packet replaces another, a third only where what it leaves out is
+// a link that others lead through.
+const maxPasses = 5
 
 // prepare turns the plan into ops. An error refuses the plan.
 func (t *txn) prepare(ctx context.Context, src Source) error {
@@ -40,20 +55,59 @@ func (t *txn) prepare(ctx context.Context, src Source) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{
-		txn: t, view: newView(t.i.Disk), ids: newIDs(t.i.Disk), inv: t.i.inventory(),
-		ours: map[string]bool{}, away: map[string]int{},
-		needed: map[string]james.App{}, placedBy: map[string]james.App{}, gone: map[string]bool{},
-		mounts: map[uint64]int{}, areaOf: map[string]int{}, links: map[*james.Manifest]map[james.Path]bool{},
+	yields := map[string]map[string]bool{}
+	for range maxPasses {
+		b := t.newBuilder(yields)
+		if err := b.build(ctx); err != nil {
+			return err
+		}
+		if !b.again {
+			t.next = b.nextInventory(next)
+			return b.checkSpace()
+		}
 	}
-	t.ids = b.ids
+	return james.Errorf(james.KindConflict, "plan", "has packets that replace each other in a way that depends on itself").
+		WithHint("install them one after the other")
+}
+
+// newBuilder returns a builder that has decided nothing yet.
+func (t *txn) newBuilder(yields map[string]map[string]bool) *builder {
+	t.ops, t.areas, t.ids = nil, nil, newIDs(t.i.Disk)
+	b := &builder{
+		txn: t, first: newView(t.i.Disk), view: newView(t.i.Disk), ids: t.ids, inv: t.i.inventory(),
+		ours: map[string]bool{}, away: map[string]int{}, needed: map[string]james.App{},
+		coming: map[string]*claim{}, yields: yields, taken: map[string]map[james.Path]bool{}, gone: map[string]bool{},
+		mounts: map[uint64]int{}, areaOf: map[string]int{},
+		isConfig: map[*james.Manifest]func(*james.Entry) bool{}, localMeta: map[string]*disk.Info{},
+	}
 	for _, dir := range b.inv.Dirs {
 		b.ours[string(dir)] = true
 	}
-	if b.others, err = b.loadOthers(ctx); err != nil {
+	for _, s := range t.steps {
+		for _, side := range []*side{s.Old, s.New} {
+			if side != nil {
+				b.isConfig[side.m] = t.i.configOf(side.m)
+			}
+		}
+		if s.New != nil {
+			s.New.beside = map[james.Path]bool{}
+		}
+	}
+	return b
+}
+
+// build makes the list of ops.
+func (b *builder) build(ctx context.Context) (err error) {
+	going := map[string]*james.Manifest{}
+	for _, s := range b.steps {
+		if s.Old != nil {
+			going[s.Old.App.Name] = s.Old.m
+		}
+	}
+	if b.before, err = b.i.loadClaims(ctx, b.first, going); err != nil {
 		return err
 	}
-	for n, s := range t.steps {
+	for n, s := range b.steps {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -64,12 +118,8 @@ func (t *txn) prepare(ctx context.Context, src Source) error {
 	if err := b.removeUnused(); err != nil {
 		return err
 	}
-	t.barrier(opAway, opRmdir, opMkdir, opPlace, opMeta, opTime)
-	if err := b.checkSpace(); err != nil {
-		return err
-	}
-	t.next = b.nextInventory(next)
-	return nil
+	b.barrier(opAway, opRmdir, opMkdir, opPlace, opMeta, opTime)
+	return b.checkYields()
 }
 
 // stepError says at which step something failed.
@@ -99,7 +149,7 @@ func (t *txn) loadSteps(ctx context.Context, src Source) (map[string]installed, 
 }
 
 func (t *txn) loadStep(ctx context.Context, src Source, ps *james.Step, apps map[string]installed) (*step, error) {
-	s := &step{}
+	s := &step{purge: ps.Purge && ps.New == nil}
 	if ps.Old == nil && ps.New == nil {
 		return nil, james.Errorf(james.KindInvalid, "plan", "has a step that does nothing")
 	}
@@ -162,7 +212,6 @@ func fetchManifest(ctx context.Context, src Source, p *james.Packet) (*james.Man
 
 // step decides one step: first what goes, then what comes.
 func (b *builder) step(n int, s *step) error {
-	b.localMeta = map[james.Path]*disk.Info{}
 	from := len(b.ops)
 	defer func() {
 		for _, o := range b.ops[from:] {
@@ -227,7 +276,7 @@ func (b *builder) removeUnused() error {
 // inUse reports whether an app of after needs the directory.
 func (b *builder) inUse(dir string) bool {
 	_, byNew := b.needed[dir]
-	_, byOther := b.others.dirs[dir]
+	_, byOther := b.before.dirs[dir]
 	return byNew || byOther
 }
 
@@ -236,6 +285,9 @@ func (b *builder) nextInventory(apps map[string]installed) *inventory {
 	next := &inventory{}
 	for _, name := range slices.Sorted(maps.Keys(apps)) {
 		a := apps[name]
+		if taken := b.taken[name]; len(taken) > 0 {
+			a.Beside = slices.DeleteFunc(slices.Clone(a.Beside), func(p james.Path) bool { return taken[p] })
+		}
 		for _, s := range b.steps {
 			if s.New != nil && s.New.App.Name == name {
 				a.Beside = slices.Sorted(maps.Keys(s.New.beside))

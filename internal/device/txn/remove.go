@@ -13,26 +13,28 @@ func (b *builder) remove(n int, s *step) error {
 	for k := range slices.Backward(s.Old.m.Entries) {
 		e := &s.Old.m.Entries[k]
 		if e.Type == james.TypeDir {
-			dir, err := b.view.dir(e.Path)
+			dir, err := b.first.dir(e.Path)
 			if err != nil {
 				return err
 			}
 			addChain(dirs, dir)
 			continue
 		}
-		path, err := b.view.locate(e.Path)
+		path, err := b.first.locate(e.Path) // where it was put
 		if err != nil {
 			return err
 		}
 		addChain(dirs, parent(path))
+		if owner, _ := b.before.owner(path); owner.Name != s.Old.App.Name {
+			continue // taken over by a packet that replaces this one
+		}
 		if err := b.removeFile(s, e, path); err != nil {
 			return err
 		}
-		if !s.Old.beside[e.Path] {
-			continue
-		}
-		if err := b.removeIfThere(path + besideSuffix); err != nil {
-			return err
+		if s.Old.beside[e.Path] {
+			if err := b.removeBesides(path, e, s.purge); err != nil {
+				return err
+			}
 		}
 	}
 	return b.removeDirs(dirs)
@@ -47,14 +49,14 @@ func addChain(dirs map[string]bool, dir string) {
 // removeFile takes a file away, unless it is not there any more, belongs to
 // another step already, or is configuration that somebody changed.
 func (b *builder) removeFile(s *step, e *james.Entry, path string) error {
-	if _, ok := b.placedBy[path]; ok {
+	if b.coming[path] != nil {
 		return nil
 	}
 	info, there, err := b.view.lookup(path)
 	if err != nil || !there || info.IsDir() {
 		return err
 	}
-	if b.isConfig(s.Old.m, e) {
+	if b.isConfig[s.Old.m](e) && !s.purge {
 		changed, err := b.changed(path, info, e)
 		if err != nil || changed {
 			return err
@@ -64,12 +66,31 @@ func (b *builder) removeFile(s *step, e *james.Entry, path string) error {
 	return b.takeAway(path, info)
 }
 
-func (b *builder) removeIfThere(path string) error {
-	info, there, err := b.view.lookup(path)
-	if _, placed := b.placedBy[path]; placed || err != nil || !there || info.IsDir() {
-		return err
+// removeBesides takes away what a packet has put beside the configuration file at
+// path: what has its content still, or everything.
+func (b *builder) removeBesides(path string, e *james.Entry, everything bool) error {
+	for _, name := range besides(path, e) {
+		info, there, err := b.view.lookup(name)
+		if err != nil {
+			return err
+		}
+		if !there || info.IsDir() || b.coming[name] != nil {
+			continue
+		}
+		if !everything {
+			changed, err := b.changed(name, info, e)
+			if err != nil {
+				return err
+			}
+			if changed {
+				continue
+			}
+		}
+		if err := b.takeAway(name, info); err != nil {
+			return err
+		}
 	}
-	return b.takeAway(path, info)
+	return nil
 }
 
 // removeDirs removes those of an old packet's directories that the installer
@@ -107,7 +128,6 @@ func (b *builder) dirsToCome() map[string]bool {
 		return b.toCome
 	}
 	b.toCome = map[string]bool{}
-	first := newView(b.i.Disk)
 	for _, s := range b.steps {
 		if s.New == nil {
 			continue
@@ -118,7 +138,7 @@ func (b *builder) dirsToCome() map[string]bool {
 			if e.Type != james.TypeDir {
 				p = p.Parent()
 			}
-			if dir, err := first.dir(p); err == nil {
+			if dir, err := b.first.dir(p); err == nil {
 				addChain(b.toCome, dir)
 			}
 		}

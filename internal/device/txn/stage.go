@@ -118,7 +118,7 @@ func (t *txn) stageStep(ctx context.Context, src Source, n int, s *step) error {
 		if err := t.stageOther(s.New, &s.New.m.Entries[k], st); err != nil {
 			return err
 		}
-		_, _, known := t.ids.owner(&s.New.m.Entries[k])
+		_, _, known := t.ids.owner(cmp.Or(st.file, &s.New.m.Entries[k]))
 		st.late = !known && st.local == nil && t.i.Disk.Privileged()
 	}
 	return nil
