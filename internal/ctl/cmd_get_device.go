@@ -19,8 +19,8 @@ func (p *program) getDeviceCommand() *cobra.Command {
 		Use:   "get-device ID",
 		Short: "Print all that is known of a device",
 		Long: `Print all that is known of a device: whether it is in sync and why not, what it
-has installed, and how its last transaction ended, with the end of what a failed
-script printed.`,
+has installed, which of its files are not as their packets have them, and how its
+last transaction ended, with the end of what a failed script printed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.getDevice(cmd.Context(), id) },
 	}
 	p.named(cmd, &id, "id", "the device's `ID`", true, p.deviceIDs)
@@ -50,9 +50,10 @@ func (p *program) writeDevice(w io.Writer, d james.DeviceStatus) {
 		[]string{"agent:", none(d.Agent)},
 		[]string{"revision:", revisions(d) + " (applied/desired)"},
 		[]string{"system tags:", none(d.SystemTags.String())})
-	table(w, "", rows...)
+	tableWithin(w, p.out.columns(), "", rows...)
 	writeApps(w, d.Apps)
 	writeProblems(w, d.Problems)
+	writeDrift(w, d.Drift)
 	if d.Report != nil {
 		p.writeReport(w, d.Report)
 	}
@@ -81,22 +82,34 @@ func writeProblems(w io.Writer, problems []james.Problem) {
 	}
 }
 
+func writeDrift(w io.Writer, d *james.Drift) {
+	if d == nil {
+		return
+	}
+	fmt.Fprintln(w, "files that are not as their packets have them:")
+	rows := [][]string{{"APP", "PATH", "WHAT", "MEANING"}}
+	for _, c := range d.Changes {
+		rows = append(rows, []string{c.App, c.Path.String(), string(c.Kind), c.Kind.Meaning()})
+	}
+	table(w, "  ", rows...)
+	if more := d.Count - len(d.Changes); more > 0 {
+		fmt.Fprintf(w, "  and %d more; \"jamesc verify\" on the device lists all\n", more)
+	}
+}
+
 func (p *program) writeReport(w io.Writer, r *james.Report) {
 	fmt.Fprintln(w, "last transaction:")
 	rows := [][]string{
 		{"result:", string(r.Result)},
-		{"revision:", fmt.Sprint(r.Revision)},
+		{"summary:", r.Summary()},
 		{"ended:", p.since(r.Ended) + ", took " + r.Ended.Sub(r.Started).Round(time.Millisecond).String()},
 	}
 	for _, row := range []struct{ name, value string }{
-		{"error:", r.Error}, {"app:", r.App}, {"script:", string(r.Script)},
+		{"app:", r.App}, {"script:", string(r.Script)},
 	} {
 		if row.value != "" {
 			rows = append(rows, []string{row.name, row.value})
 		}
-	}
-	if r.Recovered {
-		rows = append(rows, []string{"recovered:", "the agent died in it and ended it at its next start"})
 	}
 	if r.Attempts > 1 {
 		rows = append(rows, []string{"attempts:", fmt.Sprint(r.Attempts)})
@@ -104,7 +117,7 @@ func (p *program) writeReport(w io.Writer, r *james.Report) {
 	if !r.RetryAt.IsZero() {
 		rows = append(rows, []string{"next attempt:", stamp(r.RetryAt)})
 	}
-	table(w, "  ", rows...)
+	tableWithin(w, p.out.columns(), "  ", rows...)
 	if r.Output == "" {
 		return
 	}

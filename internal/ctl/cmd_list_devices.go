@@ -14,7 +14,7 @@ import (
 )
 
 func (p *program) listDevicesCommand() *cobra.Command {
-	var outOfSync bool
+	var outOfSync, drift bool
 	cmd := &cobra.Command{
 		Use:   "list-devices",
 		Short: "List the devices and why they are not what they should be",
@@ -22,35 +22,56 @@ func (p *program) listDevicesCommand() *cobra.Command {
 
   LAST SEEN  when the device polled last
   IN SYNC    whether it has what its desired state resolves to
+  DRIFT      how many files are not as their packets have them, edited
+             configuration files among them; get-device lists them
   REVISION   of the desired state: the one it has applied / the one it should have
   AGENT      commit of its jamesc; get-device shows the whole version
-  REASON     why it is not in sync`,
+  REASON     why it is not in sync, or what is damaged`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.listDevices(cmd.Context(), outOfSync) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.listDevices(cmd.Context(), outOfSync, drift) },
 
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().BoolVar(&outOfSync, "out-of-sync", false, "only devices that are not in sync")
+	cmd.Flags().BoolVar(&drift, "drift", false, "only devices with files that are not as their packets have them")
 	p.printsFormats(cmd)
 	return cmd
 }
 
-func (p *program) listDevices(ctx context.Context, outOfSync bool) error {
+func (p *program) listDevices(ctx context.Context, outOfSync, drift bool) error {
 	devices, err := ask(p, "list devices", "", func(c *client.Client) ([]james.DeviceStatus, error) { return c.Devices(ctx) })
 	if err != nil {
 		return err
 	}
-	if outOfSync {
-		devices = slices.DeleteFunc(devices, func(d james.DeviceStatus) bool { return d.InSync })
-	}
+	devices = slices.DeleteFunc(devices, func(d james.DeviceStatus) bool { return outOfSync && d.InSync || drift && d.Drift == nil })
 	slices.SortFunc(devices, func(a, b james.DeviceStatus) int { return strings.Compare(a.ID, b.ID) })
 	return p.print(list(devices), func(w io.Writer) {
-		rows := [][]string{{"ID", "LAST SEEN", "IN SYNC", "REVISION", "AGENT", "REASON"}}
+		rows := [][]string{{"ID", "LAST SEEN", "IN SYNC", "DRIFT", "REVISION", "AGENT", "REASON"}}
 		for _, d := range devices {
-			rows = append(rows, []string{d.ID, p.ago(d.LastSeen), yesNo(d.InSync), revisions(d), none(agentCommit(d.Agent)), d.Reason})
+			rows = append(rows, []string{d.ID, p.ago(d.LastSeen), yesNo(d.InSync), drifted(d.Drift), revisions(d), none(agentCommit(d.Agent)), allReasons(d)})
 		}
-		table(w, "", rows...)
+		tableWithin(w, p.out.columns(), "", rows...)
 	})
+}
+
+// drifted is the number of changed files.
+func drifted(d *james.Drift) string {
+	if d == nil {
+		return "-"
+	}
+	return fmt.Sprint(d.Count)
+}
+
+// allReasons says why a device is not in sync, and what of it is damaged: one
+// that is in sync need not be well.
+func allReasons(d james.DeviceStatus) string {
+	switch {
+	case d.Drift == nil || d.Drift.Damaged == 0:
+		return d.Reason
+	case d.Reason == "":
+		return d.Drift.String()
+	}
+	return d.Reason + "; " + d.Drift.String()
 }
 
 // agentCommit returns the commit that "commit abc go1.2 linux/arm64" names: it

@@ -48,9 +48,9 @@ func TestDeviceTables(t *testing.T) {
 		t.Fatalf("%+v", devices)
 	}
 	w.prints(""+
-		"ID        LAST SEEN  IN SYNC  REVISION  AGENT         REASON\n"+
-		"device-1  12 s ago   no       -/1       0123456789ab  "+devices[0].Reason+"\n"+
-		"device-2  never      no       -/1       -             has never polled\n", "list-devices", "--out-of-sync")
+		"ID        LAST SEEN  IN SYNC  DRIFT  REVISION  AGENT         REASON\n"+
+		"device-1  12 s ago   no       -      -/1       0123456789ab  "+devices[0].Reason+"\n"+
+		"device-2  never      no       -      -/1       -             has never polled\n", "list-devices", "--out-of-sync")
 	w.prints(""+
 		"id:           device-1\n"+
 		"in sync:      no\n"+
@@ -65,9 +65,8 @@ func TestDeviceTables(t *testing.T) {
 		"  hello  v1,x86_64  "+v1.Digest.Short()+"\n"+
 		"last transaction:\n"+
 		"  result:        rolled-back\n"+
-		"  revision:      1\n"+
+		"  summary:       revision 1 failed and was undone, the old state is back: postinst ended with 1\n"+
 		"  ended:         2026-01-02 12:00:00 (12 s ago), took 1.5s\n"+
-		"  error:         postinst ended with 1\n"+
 		"  app:           hello\n"+
 		"  script:        postinst\n"+
 		"  attempts:      2\n"+

@@ -25,6 +25,7 @@ var (
 	RewriteSeed = rewriteSeed
 	ReadStates  = readStates
 	PrintState  = printState
+	TableWithin = tableWithin
 	PrintYAML   = printYAML
 	Table       = table
 	Size        = size

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -57,7 +60,29 @@ func printJSON(w io.Writer, v any) error {
 
 // table writes rows in columns. A row of fewer cells ends early; the last cell
 // of a row may be long. Lines have no space at their end.
-func table(w io.Writer, indent string, rows ...[]string) {
+func table(w io.Writer, indent string, rows ...[]string) { tableWithin(w, 0, indent, rows...) }
+
+// tableWithin is table for a terminal of that many columns, 0 for none: a last
+// cell that is too long for it goes on in the next lines, below its column or,
+// where that is too narrow, below the row.
+func tableWithin(w io.Writer, columns int, indent string, rows ...[]string) {
+	width := widths(rows)
+	for _, row := range rows {
+		var line strings.Builder
+		line.WriteString(indent)
+		for i, cell := range row {
+			if i == len(row)-1 && i > 0 && columns > 0 {
+				writeLast(&line, cell, columns, indent)
+				continue
+			}
+			fmt.Fprintf(&line, "%-*s  ", width[i], cell)
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// widths cleans the cells and returns the width of each column.
+func widths(rows [][]string) []int {
 	var width []int
 	for _, row := range rows {
 		for i := range row {
@@ -68,13 +93,56 @@ func table(w io.Writer, indent string, rows ...[]string) {
 			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
 		}
 	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			fmt.Fprintf(&line, "%-*s  ", width[i], cell)
-		}
-		fmt.Fprintln(w, indent+strings.TrimRight(line.String(), " "))
+	return width
+}
+
+// narrow is the width below which a column is not worth being filled.
+const narrow = 30
+
+// writeLast adds the last cell of a row to its line, which goes on in more lines
+// where it does not fit.
+func writeLast(line *strings.Builder, cell string, columns int, indent string) {
+	hang := utf8.RuneCountInString(line.String())
+	if cell == "" || hang+utf8.RuneCountInString(cell) <= columns {
+		line.WriteString(cell)
+		return
 	}
+	if columns-hang < narrow {
+		before := strings.TrimRight(line.String(), " ")
+		line.Reset()
+		hang = len(indent) + 2
+		line.WriteString(before + "\n" + strings.Repeat(" ", hang))
+	}
+	line.WriteString(strings.Join(wrap(cell, columns-hang), "\n"+strings.Repeat(" ", hang)))
+}
+
+// wrap breaks s between words into lines of at most width, unless a word is longer.
+func wrap(s string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(s) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}
+
+// columns returns the width of the terminal that is printed to, 0 where it is none.
+func (o *output) columns() int {
+	f, ok := o.w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // clean returns s on one line without the characters that a terminal would act

@@ -101,7 +101,7 @@ func (d document) syntaxError(err error) error {
 
 func (d document) state(root *yaml.Node) (james.State, error) {
 	var s james.State
-	fields, err := d.fields(root, "a state", "id", "systemtags", "apps")
+	fields, err := d.fields(without(root, ignored), "a state", "id", "systemtags", "apps")
 	if err != nil {
 		return s, err
 	}

@@ -55,6 +55,21 @@ func (d document) fields(n *yaml.Node, what string, keys ...string) (map[string]
 	return fields, nil
 }
 
+// without returns a mapping without some keys; anything else as it is.
+func without(n *yaml.Node, keys []string) *yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		return n
+	}
+	rest := *n
+	rest.Content = nil
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if key := n.Content[i]; key.Kind != yaml.ScalarNode || !slices.Contains(keys, key.Value) {
+			rest.Content = append(rest.Content, n.Content[i:i+2]...)
+		}
+	}
+	return &rest
+}
+
 func unknownKey(e *james.Error, key string, keys []string) error {
 	if near := config.Nearest(key, keys); near != "" {
 		return e.WithHint("Did you mean %q?", near)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -166,11 +167,11 @@ func renderScalar(n *yaml.Node) ([]string, error) {
 
 // literal reports whether s, such as the output of a script, reads best as lines.
 func literal(s string) bool {
-	if !strings.Contains(s, "\n") || strings.HasSuffix(s, "\n\n") || strings.ContainsAny(s[:1], " \t\n") {
+	if !utf8.ValidString(s) || !strings.Contains(s, "\n") || strings.HasSuffix(s, "\n\n") || strings.ContainsAny(s[:1], " \t\n") {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {
-		return r != '\n' && r != '\t' && (!unicode.IsPrint(r) || r == unicode.ReplacementChar)
+		return r != '\n' && r != '\t' && !unicode.IsPrint(r)
 	})
 }
 

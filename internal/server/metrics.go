@@ -107,6 +107,7 @@ type fleetCollector struct{ current func() *fleet.Fleet }
 var (
 	descPackets = prometheus.NewDesc("jamesd_packets", "Packets in the catalogue.", nil, nil)
 	descDevices = prometheus.NewDesc("jamesd_devices", "Devices that have polled, by condition.", []string{"condition"}, nil)
+	descDamaged = prometheus.NewDesc("jamesd_devices_damaged", "Devices on which files of packets are damaged, edited configuration aside.", nil, nil)
 	descHeld    = prometheus.NewDesc("jamesd_polls_held", "Polls that are held now.", nil, nil)
 	descPolls   = prometheus.NewDesc("jamesd_polls_total", "Polls, by outcome.", []string{"outcome"}, nil)
 	descReports = prometheus.NewDesc("jamesd_reports_total", "Transactions that devices reported, by result.", []string{"result"}, nil)
@@ -115,7 +116,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c fleetCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPackets, descDevices, descHeld, descPolls, descReports, descReached} {
+	for _, d := range []*prometheus.Desc{descPackets, descDevices, descDamaged, descHeld, descPolls, descReports, descReached} {
 		out <- d
 	}
 }
@@ -140,6 +141,7 @@ func (c fleetCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(descDevices, s.InSync, "in-sync")
 	gauge(descDevices, s.OutOfSync, "out-of-sync")
 	gauge(descDevices, s.Unmanaged, "unmanaged")
+	gauge(descDamaged, s.Damaged)
 	counter(descPolls, s.Polls.Plan, "plan")
 	counter(descPolls, s.Polls.Idle, "idle")
 	counter(descPolls, s.Polls.Resend, "resend")

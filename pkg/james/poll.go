@@ -2,6 +2,8 @@ package james
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -99,4 +101,35 @@ type Report struct {
 	// Attempts counts the tries of this plan; RetryAt is the time of the next.
 	Attempts int       `json:"attempts,omitzero"`
 	RetryAt  time.Time `json:"retry_at,omitzero"`
+}
+
+// Summary says in a sentence how the transaction ended, what failed, and what
+// the device has now.
+func (r *Report) Summary() string {
+	text := map[Result]string{
+		Committed:  "was carried out",
+		RolledBack: "failed and was undone, the old state is back",
+		Refused:    "was refused, nothing was changed",
+		Broken:     "failed and could not be undone, somebody must look at the device",
+	}[r.Result]
+	text = fmt.Sprintf("revision %d %s", r.Revision, text)
+	if r.Recovered {
+		text += ", after an interruption"
+	}
+	if r.Result == Committed {
+		return text
+	}
+	return text + ": " + r.Cause()
+}
+
+// Cause returns what failed, with the script where the error does not name it.
+func (r *Report) Cause() string {
+	text := strings.TrimRight(r.Error, ".\n ")
+	if text == "" {
+		text = "no cause was given"
+	}
+	if r.Script != "" && !strings.Contains(text, string(r.Script)) {
+		text = fmt.Sprintf("%s of %s: %s", r.Script, r.App, text)
+	}
+	return text
 }

@@ -20,12 +20,7 @@ type PlanError struct{ Report james.Report }
 // a script's output.
 func (e *PlanError) Error() string {
 	r := e.Report
-	ended := map[james.Result]string{
-		james.RolledBack: "failed and was undone",
-		james.Refused:    "was refused, nothing was changed",
-		james.Broken:     "failed and could not be undone",
-	}[r.Result]
-	text := fmt.Sprintf("revision %d %s: %s", r.Revision, ended, r.Error)
+	text := r.Summary()
 	if out := strings.TrimSpace(r.Output); out != "" {
 		text += "\n" + out
 	}

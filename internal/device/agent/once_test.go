@@ -29,11 +29,11 @@ func TestOnce(t *testing.T) {
 			d.installer.apps["bad"] = p.App()
 			d.server.want(p)
 		}},
-		"failed and undone": {plan: true, undone: true, reports: 1, text: "revision 1 failed and was undone: postinst: exit status 7\nno such tty", prepare: func(d *device, p *packet) {
+		"failed and undone": {plan: true, undone: true, reports: 1, text: "revision 1 failed and was undone, the old state is back: postinst: exit status 7\nno such tty", prepare: func(d *device, p *packet) {
 			d.installer.fails["bad"] = postinst
 			d.server.want(p)
 		}},
-		"failed and not undone": {plan: true, reports: 1, text: "could not be undone: ", prepare: func(d *device, p *packet) {
+		"failed and not undone": {plan: true, reports: 1, text: "could not be undone, somebody must look at the device: ", prepare: func(d *device, p *packet) {
 			d.installer.fails["bad"] = james.Report{Result: james.Broken, Error: "cannot be undone"}
 			d.server.want(p)
 		}},

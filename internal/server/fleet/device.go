@@ -79,12 +79,13 @@ func (d *device) reportDigest() james.Digest {
 
 // reportOf returns the part of the row that a device reports in a poll.
 func reportOf(d *james.Device) *james.DeviceReport {
-	return &james.DeviceReport{SystemTags: d.SystemTags, Apps: d.Apps, Revision: d.Revision, Agent: d.Agent}
+	return &james.DeviceReport{SystemTags: d.SystemTags, Apps: d.Apps, Revision: d.Revision, Agent: d.Agent, Drift: d.Drift}
 }
 
 // sameReport reports whether the row has the content of r.
 func sameReport(d *james.Device, r *james.DeviceReport) bool {
-	return d.Revision == r.Revision && d.Agent == r.Agent && d.SystemTags.Equal(r.SystemTags) && sameApps(d.Apps, r.Apps)
+	return d.Revision == r.Revision && d.Agent == r.Agent && d.SystemTags.Equal(r.SystemTags) &&
+		sameApps(d.Apps, r.Apps) && d.Drift.Equal(r.Drift)
 }
 
 func sameApps(a, b []james.App) bool {

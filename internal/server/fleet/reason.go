@@ -19,7 +19,7 @@ func reason(d *device, plan *james.Plan) string {
 	last := d.reported.Report
 	switch {
 	case last != nil && last.Result == james.Broken:
-		return "the last transaction failed and could not be undone, somebody must look at the device: " + failure(last) + retry(last)
+		return "the last transaction failed and could not be undone, somebody must look at the device: " + last.Cause() + retry(last)
 	case plan == nil || plan.Empty():
 		return ""
 	case last != nil && last.Result != james.Committed && last.Plan == plan.ID && last.Revision == plan.Revision:
@@ -31,7 +31,7 @@ func reason(d *device, plan *james.Plan) string {
 }
 
 func failed(r *james.Report, plan *james.Plan) string {
-	what, why := stepsText(plan.Steps), failure(r)
+	what, why := stepsText(plan.Steps), r.Cause()
 	if _, cause, ok := strings.Cut(why, ": "); ok && len(plan.Steps) == 1 && strings.HasPrefix(why, "cannot ") {
 		why = cause // which step it was has been said
 	}
@@ -39,18 +39,6 @@ func failed(r *james.Report, plan *james.Plan) string {
 		return fmt.Sprintf("%s was refused: %s; nothing was changed%s", what, why, retry(r))
 	}
 	return fmt.Sprintf("%s failed: %s; the old state is back%s", what, why, retry(r))
-}
-
-// failure returns what went wrong, with the script where the words do not name it.
-func failure(r *james.Report) string {
-	text := r.Error
-	if text == "" {
-		text = "no cause was given"
-	}
-	if r.Script != "" && !strings.Contains(text, string(r.Script)) {
-		text = fmt.Sprintf("%s of %s: %s", r.Script, r.App, text)
-	}
-	return strings.TrimRight(text, ".\n ")
 }
 
 func retry(r *james.Report) string {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -39,6 +38,11 @@ func checkPoll(id string, req *james.PollRequest) error {
 			return james.Errorf(james.KindInvalid, "poll of "+id, "the installed app %.140q has no digest", app.Name)
 		}
 	}
+	if r.Drift != nil {
+		if err := r.Drift.Validate(); err != nil {
+			return err
+		}
+	}
 	return james.CheckApps(r.Apps)
 }
 
@@ -52,9 +56,10 @@ func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) erro
 	if f.knows(id, r, digest) {
 		return nil
 	}
-	first := false
+	var first, drifted bool
 	_, err := f.saveDevice(ctx, id, func(old *james.Device) (*james.Device, error) {
 		first = old == nil
+		drifted = (old != nil && old.Drift != nil) != (r.Drift != nil)
 		if old != nil && sameReport(old, r) {
 			return old, nil
 		}
@@ -62,7 +67,7 @@ func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) erro
 		if old != nil {
 			*now = *old
 		}
-		now.SystemTags, now.Apps, now.Revision, now.Agent = r.SystemTags, r.Apps, r.Revision, r.Agent
+		now.SystemTags, now.Apps, now.Revision, now.Agent, now.Drift = r.SystemTags, r.Apps, r.Revision, r.Agent, r.Drift
 		return now, nil
 	})
 	if err != nil {
@@ -72,7 +77,17 @@ func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) erro
 	if first {
 		f.event(ctx, james.Event{Kind: james.EventDeviceSeen, Actor: id, Device: id, Text: id + " polled for the first time, with the system tags " + tagsText(r.SystemTags)})
 	}
+	if drifted {
+		f.event(ctx, james.Event{Kind: james.EventDrift, Actor: id, Device: id, Text: driftText(id, r.Drift)})
+	}
 	return nil
+}
+
+func driftText(id string, d *james.Drift) string {
+	if d == nil {
+		return id + " has all files as its packets have them again"
+	}
+	return id + ": " + d.String()
 }
 
 // knows reports whether the device's report is known to be r, and if so notes
@@ -113,7 +128,7 @@ func (f *Fleet) Report(ctx context.Context, id string, r james.Report) error {
 	}
 	if !again {
 		f.counters.report(r.Result)
-		f.event(ctx, james.Event{Kind: james.EventReport, Actor: id, Device: id, Text: reportText(id, &r)})
+		f.event(ctx, james.Event{Kind: james.EventReport, Actor: id, Device: id, Text: id + ": " + r.Summary()})
 	}
 	return nil
 }
@@ -161,21 +176,4 @@ func sameJSON(a, b any) bool {
 	rawA, errA := json.Marshal(a)
 	rawB, errB := json.Marshal(b)
 	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
-}
-
-func reportText(id string, r *james.Report) string {
-	text := map[james.Result]string{
-		james.Committed:  "carried out its plan",
-		james.RolledBack: "could not carry out its plan and undid it",
-		james.Refused:    "refused its plan and changed nothing",
-		james.Broken:     "could neither carry out its plan nor undo it",
-	}[r.Result]
-	out := fmt.Sprintf("%s %s of revision %d", id, text, r.Revision)
-	if r.Recovered {
-		out += ", after an interruption"
-	}
-	if r.Result != james.Committed {
-		out += ": " + failure(r)
-	}
-	return out
 }

@@ -15,8 +15,11 @@ type Stats struct {
 	// InSync, OutOfSync and Unmanaged add up to Devices; an unmanaged device has
 	// no desired state.
 	InSync, OutOfSync, Unmanaged int
-	Polls                        PollStats
-	Reports                      ReportStats
+	// Damaged counts those on which files of packets are not as they should be,
+	// edited configuration aside.
+	Damaged int
+	Polls   PollStats
+	Reports ReportStats
 }
 
 // PollStats counts polls by their outcome.
@@ -76,6 +79,9 @@ func (f *Fleet) Stats() Stats {
 			s.OutOfSync++
 		}
 		s.Devices++
+		if drift := d.reported.Drift; drift != nil && drift.Damaged > 0 {
+			s.Damaged++
+		}
 	})
 	f.mu.Lock()
 	s.Packets, s.Waiting = len(f.cat.packets), f.waiting
