@@ -47,23 +47,18 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 			p.close()
 		}
 	}()
-	server, id, err := p.client(s)
+	server, id, err := newClient(s)
 	if err != nil {
 		return nil, err
 	}
+	p.closers = append(p.closers, func() error { server.Close(); return nil })
 	root, err := disk.Open(s.installRoot, disk.Options{})
 	if err != nil {
 		return nil, james.Cannot("use the install root", s.installRoot, err)
 	}
 	p.closers = append(p.closers, root.Close)
 	p.self = p.findSelf(root.Root(), log)
-	installer, err := txn.Open(txn.Options{
-		Disk: root, StateDir: s.stateDir, Log: log,
-		Scripts: &script.Runner{Timeout: s.scriptTimeout},
-		BeforeApply: func(ctx context.Context, plan *james.Plan, staged func(james.Path) (string, bool)) error {
-			return p.agent.BeforeApply(ctx, plan, staged)
-		},
-	})
+	installer, err := txn.Open(p.txnOptions(s, root, log))
 	if err != nil {
 		return nil, james.Cannot("use the state directory", s.stateDir, err)
 	}
@@ -81,13 +76,31 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 		Server: server, Installer: installer, State: state, Shared: oneFileSystem(root, state),
 		Tags: tags, Device: id, Version: version.String(), Log: log,
 		Interval: s.pollInterval, Hold: s.hold, RetryFirst: s.retry, RetryLimit: s.limit,
+		Probation: s.probation, Reach: reach(s, server),
 		StepLimit: stepLimit(s), Self: p.self, Notify: p.notify, Watchdog: watchdog,
 	})
 	return p, err
 }
 
-// client returns the connection to jamesd, and who the device is to it.
-func (p *parts) client(s *settings) (*client.Client, string, error) {
+// txnOptions returns what the installer works with. It asks the agent, which is
+// there when it does.
+func (p *parts) txnOptions(s *settings, root *disk.Disk, log logrus.FieldLogger) txn.Options {
+	o := txn.Options{
+		Disk: root, StateDir: s.stateDir, Log: log,
+		Scripts: &script.Runner{Timeout: s.scriptTimeout},
+		BeforeApply: func(ctx context.Context, plan *james.Plan, staged func(james.Path) (string, bool)) error {
+			return p.agent.BeforeApply(ctx, plan, staged)
+		},
+		OnProbation: func(plan *james.Plan, checks time.Duration) { p.agent.OnProbation(plan, checks) },
+	}
+	if s.probation > 0 {
+		o.Confirm = func(ctx context.Context, plan *james.Plan) error { return p.agent.Confirm(ctx, plan) }
+	}
+	return o
+}
+
+// newClient returns the connection to jamesd, and who the device is to it.
+func newClient(s *settings) (*client.Client, string, error) {
 	addr, err := s.server()
 	if err != nil {
 		return nil, "", err
@@ -100,7 +113,6 @@ func (p *parts) client(s *settings) (*client.Client, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	p.closers = append(p.closers, func() error { c.Close(); return nil })
 	return c, tls.Certificates[0].Leaf.Subject.CommonName, nil
 }
 

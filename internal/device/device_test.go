@@ -254,6 +254,7 @@ func TestWrongUse(t *testing.T) {
 		"an unknown command":     {args: []string{"nix"}, says: "nix"},
 		"a malformed tag":        {args: w.args("--system-tags", "a b"), says: "\"a b\""},
 		"a negative hold":        {args: w.args("--hold", "-1s"), says: "hold: -1s is less than 0"},
+		"a negative probation":   {args: w.args("--probation", "-1s"), says: "probation: -1s is less than 0"},
 		"no time for scripts":    {args: w.args("--script-timeout", "0s"), says: "script-timeout"},
 		"an unknown log level":   {args: w.args("--log-level", "loud"), says: "loud"},
 		"an unknown key":         {args: w.args("--config", write("a.yaml", "addr: x\nstat-dir: y\n")), says: "a.yaml:2"},

@@ -29,6 +29,7 @@ type settings struct {
 	once                        bool
 	pollInterval, hold          time.Duration
 	scriptTimeout, retry, limit time.Duration
+	probation                   time.Duration
 	logLevel, logFormat         string
 	file                        string
 }
@@ -45,6 +46,7 @@ func (s *settings) define(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.pollInterval, "poll-interval", 0, "time between two polls; 0 leaves it to jamesd")
 	fs.DurationVar(&s.hold, "hold", james.MaxWait, "how long a poll may stay open so that a change arrives at once, at most the time between two polls; 0 for not at all")
 	fs.DurationVar(&s.scriptTimeout, "script-timeout", script.DefaultTimeout, "how long a script of a packet may run")
+	fs.DurationVar(&s.probation, "probation", 0, "after a change, how long jamesd may take to be reached over a fresh connection before the change is undone; 0 does not ask for it")
 	fs.DurationVar(&s.retry, "retry-first", time.Minute, "time after which a plan that failed is tried again; it doubles with every try")
 	fs.DurationVar(&s.limit, "retry-limit", 6*time.Hour, "longest time after which it is tried again")
 	fs.StringVar(&s.logLevel, "log-level", "info", "least important messages to log: debug, info, warn or error")
@@ -68,7 +70,7 @@ func (s *settings) load(cmd *cobra.Command, p config.Process) error {
 		}
 		*dir = abs
 	}
-	for name, d := range map[string]time.Duration{"poll-interval": s.pollInterval, "hold": s.hold} {
+	for name, d := range map[string]time.Duration{"poll-interval": s.pollInterval, "hold": s.hold, "probation": s.probation} {
 		if d < 0 {
 			return james.Errorf(james.KindInvalid, name, "%s is less than 0", d)
 		}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type world struct {
 	link  *link
 	dir   string // with pki, root and state
 	more  []string
+	lost  atomic.Bool // the server has lost its store
 }
 
 const id = "device-1"
@@ -56,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	check(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	srv := api.NewServer(api.Handler(api.Options{Fleet: func() *fleet.Fleet { return f }, Log: log}), conf, log)
+	srv := api.NewServer(api.Handler(api.Options{Fleet: w.served, Log: log}), conf, log)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := srv.ServeTLS(l, "", ""); err != http.ErrServerClosed {
@@ -66,6 +68,13 @@ func newWorld(t *testing.T) *world {
 	w.link = newLink(t, l.Addr().String())
 	t.Cleanup(func() { srv.Close(); serving.Wait() })
 	return w
+}
+
+func (w *world) served() *fleet.Fleet {
+	if w.lost.Load() {
+		return nil
+	}
+	return w.fleet
 }
 
 func check(t *testing.T, err error) {
@@ -246,6 +255,7 @@ type link struct {
 
 	mu    sync.Mutex
 	down  bool
+	full  bool  // takes no connections beyond those that it has
 	cutAt int64 // bytes after which the connection in use is cut, once; 0 for never
 	from  int64
 	conns map[net.Conn]bool
@@ -281,6 +291,13 @@ func (k *link) setDown(down bool) {
 	}
 }
 
+// setFull has the link take no further connections, or take them again.
+func (k *link) setFull(full bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.full = full
+}
+
 // cutAfter cuts the connection that has carried n bytes more from the server.
 func (k *link) cutAfter(n int64) {
 	k.mu.Lock()
@@ -298,7 +315,7 @@ func (k *link) hold(c net.Conn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.conns[c] = true
-	return !k.down
+	return !k.down && !k.full
 }
 
 func (k *link) pass(in net.Conn) {

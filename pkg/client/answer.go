@@ -64,7 +64,20 @@ func (c *Client) problem(resp *http.Response) error {
 	if p.Kind == "" {
 		return c.foreign(resp)
 	}
-	return &james.Error{Op: p.Op, Kind: p.Kind, Subject: p.Subject, Err: errors.New(p.Detail), Hint: p.Hint}
+	return &james.Error{Op: p.Op, Kind: p.Kind, Subject: p.Subject, Err: raised(p.Detail), Hint: p.Hint}
+}
+
+// raised is what a jamesd says of an error of its own.
+type raised string
+
+func (r raised) Error() string { return string(r) }
+
+// Answered reports whether err is one that a jamesd raised and answered with, so
+// that the connection to it works and both sides have taken the other's
+// certificate.
+func Answered(err error) bool {
+	var r raised
+	return errors.As(err, &r)
 }
 
 // foreign is about an answer that no jamesd gives: a proxy or another service

@@ -52,7 +52,13 @@ func TestAnswers(t *testing.T) {
 			if james.KindOf(err) != row.kind || !strings.HasPrefix(err.Error(), "cannot get device d: ") || !strings.Contains(err.Error(), row.says) {
 				t.Fatalf("got %s: %v", james.KindOf(err), err)
 			}
+			if raised := row.name == "problem" || row.name == "problem of a later version"; client.Answered(err) != raised {
+				t.Errorf("raised by a jamesd: %t", client.Answered(err))
+			}
 		})
+	}
+	if _, err := newClient(t, closed(t), "device-1").Device(t.Context(), "d"); err == nil || client.Answered(err) {
+		t.Errorf("nobody is there, and it is an answer: %v", err)
 	}
 }
 

@@ -82,6 +82,13 @@ type Options struct {
 	// the agent for stuck; 0 means an hour.
 	StepLimit time.Duration
 
+	// Probation is how long the server may take to be reached after a change before
+	// the change is undone; 0 does not ask for it. Reach, needed with it, polls the
+	// server once over a connection that is made for it, and fails unless the server
+	// has answered.
+	Probation time.Duration
+	Reach     func(ctx context.Context, req james.PollRequest) error
+
 	// Self watches over the agent's own executable; nil does not.
 	Self *Self
 	// Notify tells the service manager, in the words of sd_notify(3); nil does
@@ -128,8 +135,10 @@ type Agent struct {
 	stuck    try          // the plan that has problems and no steps
 	done     try          // what was committed last
 	interval time.Duration
-	// commit makes the plan being applied one that is finished whatever happens.
+	// commit makes the plan being applied one that is finished whatever happens,
+	// yield one that need not be any more.
 	commit func() error
+	yield  func()
 }
 
 // New returns an agent that remembers what the last one on this state directory

@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -18,7 +20,10 @@ func (a *Agent) settle(ctx context.Context) error {
 		return nil
 	}
 	a.sup.expect(a.o.StepLimit)
-	report, err := a.o.Installer.Recover(context.WithoutCancel(ctx))
+	guarded, release := a.guard(ctx)
+	defer release()
+	_ = a.commit() // an interrupted transaction is ended before the agent is
+	report, err := a.o.Installer.Recover(guarded)
 	if err != nil {
 		return err
 	}
@@ -40,6 +45,7 @@ func sameApp(a, b james.App) bool { return a.Name == b.Name && a.Digest == b.Dig
 // unsettled waits before it is tried again to recover.
 func (a *Agent) unsettled(ctx context.Context, err error) time.Duration {
 	if ctx.Err() != nil {
+		a.o.Log.WithError(err).Info("an interrupted transaction is left to the next start")
 		return 0
 	}
 	a.sup.status("an interrupted transaction cannot be ended: %v", err)
@@ -53,58 +59,65 @@ func (a *Agent) mayTry(plan *james.Plan) bool {
 	return a.memory.attempts(try{plan.ID, plan.Revision}) == 0 || a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit) == 0
 }
 
-// attempt carries a plan out and remembers how that went. It returns nil when
-// ctx ended it before anything was changed.
-func (a *Agent) attempt(ctx context.Context, plan *james.Plan) *james.Report {
+// attempt carries a plan out and remembers how that went. It fails when ctx ended
+// it before anything was changed or when all was and had to prove itself.
+func (a *Agent) attempt(ctx context.Context, plan *james.Plan) (*james.Report, error) {
 	log := a.o.Log.WithFields(logrus.Fields{"plan": plan.ID.Short(), "revision": plan.Revision})
 	log.WithFields(logrus.Fields{"steps": len(plan.Steps), "attempt": a.memory.attempts(try{plan.ID, plan.Revision}) + 1}).Info("carrying out a plan")
 	a.stuck = try{}
 	a.sup.status("carrying out revision %d", plan.Revision)
 	a.fetch.begin(plan, time.Duration(len(plan.Steps))*a.o.StepLimit)
-	report := a.apply(ctx, plan)
+	report, err := a.apply(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
 	if ctx.Err() != nil && report.Result == james.Refused && report.Kind == james.KindInterrupted {
-		log.Info("stopped before anything was changed")
-		return nil
+		return nil, james.Errorf(james.KindInterrupted, "", "stopped before anything was changed: %w", context.Cause(ctx))
 	}
 	a.conclude(report)
 	debug.FreeOSMemory() // a big manifest must not stay resident for days
-	return report
+	return report, nil
 }
 
 // apply has the plan applied; a plan whose repetition shows that it has no effect
-// is not.
-func (a *Agent) apply(ctx context.Context, plan *james.Plan) *james.Report {
+// is not. The error is txn.ErrOnProbation.
+func (a *Agent) apply(ctx context.Context, plan *james.Plan) (*james.Report, error) {
 	started := a.o.Now()
 	failed := func(result james.Result, err error) *james.Report {
 		return &james.Report{Plan: plan.ID, Revision: plan.Revision, Result: result, Error: err.Error(), Kind: james.KindOf(err),
 			Started: started.UTC(), Ended: a.o.Now().UTC()}
 	}
 	if a.done == (try{plan.ID, plan.Revision}) {
-		return failed(james.Refused, james.Errorf(james.KindConflict, "plan", "it was just carried out, and the server asks for it again"))
+		return failed(james.Refused, james.Errorf(james.KindConflict, "plan", "it was just carried out, and the server asks for it again")), nil
 	}
-	ctx, release := a.untilCommit(ctx)
+	ctx, release := a.guard(ctx)
 	defer release()
 	report, err := a.o.Installer.Apply(ctx, plan, a.fetch)
 	if err != nil {
 		a.settled = false
-		return failed(james.Broken, err)
+		if errors.Is(err, txn.ErrOnProbation) {
+			return nil, err
+		}
+		return failed(james.Broken, err), nil
 	}
 	a.tags = a.o.Tags()
-	return report
+	return report, nil
 }
 
-// untilCommit returns a context that ends with ctx, until BeforeApply: what has
-// begun to change the device is finished.
-func (a *Agent) untilCommit(ctx context.Context) (free context.Context, release func()) {
-	free, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	detach := context.AfterFunc(ctx, func() { cancel(stopped(ctx)) })
+// guard returns a context that ends with ctx, but not between commit and yield:
+// what has begun to change the device is finished.
+func (a *Agent) guard(ctx context.Context) (guarded context.Context, release func()) {
+	guarded, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	attach := func() func() bool { return context.AfterFunc(ctx, func() { cancel(stopped(ctx)) }) }
+	detach := attach()
 	a.commit = func() error {
 		if !detach() {
 			return stopped(ctx)
 		}
 		return nil
 	}
-	return free, func() { detach(); cancel(nil) }
+	a.yield = func() { detach = attach() }
+	return guarded, func() { detach(); cancel(nil) }
 }
 
 // stopped returns why the agent is to stop; the cause of a context need not have
@@ -146,13 +159,13 @@ func (a *Agent) conclude(report *james.Report) {
 }
 
 // pause returns how long a failed plan is not tried again. What failed for the
-// want of a server is tried again as often as one that does not answer; what a
-// crash cut off, at once the first time, as that was most likely the power.
+// want of a server is tried again as often as one that does not answer; what only
+// a crash cut off, at once the first time, as that was most likely the power.
 func (a *Agent) pause(r *james.Report) time.Duration {
 	switch {
 	case r.Result == james.Refused && a.fetch.unreachable:
 		return backoff{a.o.RetryFirst, min(a.o.RetryLimit, linkLimit), a.o.Rand}.after(r.Attempts)
-	case r.Recovered && r.Result != james.Broken:
+	case r.Recovered && r.Result != james.Broken && r.Kind == james.KindInterrupted:
 		if r.Attempts == 1 {
 			return 0
 		}

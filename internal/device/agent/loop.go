@@ -19,8 +19,8 @@ func (a *Agent) Run(ctx context.Context) Fate {
 	a.o.Log.WithFields(logrus.Fields{"systemtags": a.tags.String(), "apps": len(a.o.Installer.Apps()), "hold": a.o.Hold}).Info("polling")
 	for ctx.Err() == nil {
 		wait := a.round(ctx)
-		if fate, _ := a.o.Self.Fate(); fate != Kept && a.mayLeave(ctx, fate) {
-			return fate
+		if fate, _ := a.o.Self.Fate(); fate != Kept && a.mayLeave(ctx, fate) && ctx.Err() == nil {
+			return fate // but not when told to stop: whoever starts jamesc again starts that one
 		}
 		a.sup.expect(wait + grace)
 		if sleep(ctx, wait) != nil {
@@ -54,7 +54,9 @@ func (a *Agent) round(ctx context.Context) time.Duration {
 			return 0
 		}
 	case a.mayTry(plan):
-		a.attempt(ctx, plan)
+		if _, err := a.attempt(ctx, plan); err != nil {
+			a.o.Log.WithError(err).Info("the plan is left")
+		}
 		return 0
 	}
 	return a.rest(started)

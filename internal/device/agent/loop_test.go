@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"testing"
@@ -328,16 +329,18 @@ func TestCrashIsReported(t *testing.T) {
 	plan := james.NewPlan(1, []james.Step{{New: &p.Packet}}, nil)
 	for name, tc := range map[string]struct {
 		result   james.Result
+		kind     james.Kind
 		crashes  int // before
 		attempts int
 		tried    time.Duration // after the start, when the server still wants it
 	}{
-		"gone forward":           {result: james.Committed, attempts: 1},
-		"gone back":              {result: james.RolledBack, attempts: 1},
-		"nothing changed yet":    {result: james.Refused, attempts: 1},
-		"not undone":             {result: james.Broken, attempts: 1, tried: time.Minute},
-		"gone back another time": {result: james.RolledBack, crashes: 1, attempts: 2, tried: time.Minute},
-		"again and again":        {result: james.RolledBack, crashes: 3, attempts: 4, tried: 4 * time.Minute},
+		"gone forward":                 {result: james.Committed, attempts: 1},
+		"gone back":                    {result: james.RolledBack, attempts: 1},
+		"gone back for another reason": {result: james.RolledBack, kind: james.KindConflict, attempts: 1, tried: time.Minute},
+		"nothing changed yet":          {result: james.Refused, attempts: 1},
+		"not undone":                   {result: james.Broken, attempts: 1, tried: time.Minute},
+		"gone back another time":       {result: james.RolledBack, crashes: 1, attempts: 2, tried: time.Minute},
+		"again and again":              {result: james.RolledBack, crashes: 3, attempts: 4, tried: 4 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -346,7 +349,7 @@ func TestCrashIsReported(t *testing.T) {
 				d := newDevice(t, s)
 				crash := func() {
 					d.installer.recover = &james.Report{Plan: plan.ID, Revision: 1, Result: tc.result, Recovered: true,
-						Error: "the agent died", Kind: james.KindInterrupted}
+						Error: "the agent died", Kind: cmp.Or(tc.kind, james.KindInterrupted)}
 				}
 				for range tc.crashes {
 					crash()

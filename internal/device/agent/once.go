@@ -55,10 +55,10 @@ func (a *Agent) Once(ctx context.Context) error {
 		case len(plan.Steps) == 0:
 			return unresolved(plan)
 		}
-		report := a.attempt(ctx, plan)
+		report, err := a.attempt(ctx, plan)
 		switch {
-		case report == nil:
-			return stopped(ctx)
+		case err != nil:
+			return err
 		case report.Result != james.Committed:
 			return errors.Join(&PlanError{*report}, a.deliver(ctx))
 		}

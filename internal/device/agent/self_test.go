@@ -206,6 +206,27 @@ func TestAgentThatReplacesItself(t *testing.T) {
 	}
 }
 
+// An agent that is to stop does so, whatever has become of its executable.
+func TestAgentThatReplacesItselfAndIsToStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacket(t, "jamesc", "v2", 10)
+		d := newDevice(t, newServer(p))
+		self := own(t)
+		d.options = func(o *agent.Options) { o.Self = self }
+		ctx, cancel := context.WithCancel(context.Background())
+		d.installer.after = func() {
+			os.Remove(self.Executable)
+			write(t, self.Executable, "new")
+			cancel()
+		}
+		d.server.want(p)
+		if fate := d.boot().Run(ctx); fate != agent.Kept || len(d.installer.Apps()) != 1 {
+			t.Errorf("fate is %s, installed is %v", fate, d.installer.Apps())
+		}
+	})
+}
+
 // An agent that is removed has nobody who would deliver its last report later.
 func TestAgentThatRemovesItselfDeliversItsReport(t *testing.T) {
 	t.Parallel()

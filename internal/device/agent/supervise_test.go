@@ -77,6 +77,14 @@ func TestWatchdog(t *testing.T) {
 		"a script of half an hour": {during: 30 * time.Minute, fed: true, prepare: func(d *device, stuck <-chan struct{}) {
 			d.installer.during = func(context.Context) { <-stuck }
 		}},
+		"health checks of three hours": {during: 3 * time.Hour, fed: true, prepare: func(d *device, stuck <-chan struct{}) {
+			d.installer.proves, d.installer.checks = true, 2*time.Hour
+			d.installer.check = func() { <-stuck }
+		}},
+		"health checks that hang": {during: 5 * time.Hour, prepare: func(d *device, stuck <-chan struct{}) {
+			d.installer.proves, d.installer.checks = true, 2*time.Hour
+			d.installer.check = func() { <-stuck }
+		}},
 		"an installer that hangs": {during: 3 * time.Hour, prepare: func(d *device, stuck <-chan struct{}) {
 			d.installer.during = func(context.Context) { <-stuck }
 		}},
@@ -92,7 +100,7 @@ func TestWatchdog(t *testing.T) {
 				d := newDevice(t, newServer(p))
 				stuck := make(chan struct{})
 				tc.prepare(d, stuck)
-				if d.installer.during != nil {
+				if d.installer.during != nil || d.installer.proves {
 					d.server.want(p)
 				}
 				options := d.options
@@ -101,6 +109,7 @@ func TestWatchdog(t *testing.T) {
 						options(o)
 					}
 					o.Notify, o.Watchdog = m.notify, bites
+					o.Probation, o.Reach = 30*time.Minute, func(context.Context, james.PollRequest) error { return nil }
 				}
 				stop := d.run()
 				d.pass(tc.during)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -249,6 +250,14 @@ type installer struct {
 	// before is txn's BeforeApply, staged the files that it is shown.
 	before func(context.Context, *james.Plan, func(james.Path) (string, bool)) error
 	staged map[james.Path]string
+	// proves says that plans are put on probation, with checks that take up to
+	// checks; left is the one that was when the agent stopped.
+	proves      bool
+	checks      time.Duration
+	check       func() // the checks themselves
+	left        *james.Plan
+	onProbation func(*james.Plan, time.Duration) // txn's
+	confirm     func(context.Context, *james.Plan) error
 }
 
 func newInstaller() *installer {
@@ -266,7 +275,13 @@ func (i *installer) Apps() []james.App {
 	return apps
 }
 
-func (i *installer) Recover(context.Context) (*james.Report, error) {
+func (i *installer) Recover(ctx context.Context) (*james.Report, error) {
+	if i.left != nil {
+		plan := i.left
+		i.left = nil
+		r := &james.Report{Plan: plan.ID, Revision: plan.Revision, Recovered: true}
+		return i.prove(ctx, plan, r)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	r := i.recover
@@ -292,6 +307,25 @@ func (i *installer) Apply(ctx context.Context, plan *james.Plan, src txn.Source)
 	if err != nil {
 		r.Result, r.Error, r.Kind = james.Refused, err.Error(), james.KindOf(err)
 		return r, nil
+	}
+	return i.prove(ctx, plan, r)
+}
+
+// prove has a plan prove itself, where that is asked for, and ends it.
+func (i *installer) prove(ctx context.Context, plan *james.Plan, r *james.Report) (*james.Report, error) {
+	if i.proves {
+		i.onProbation(plan, i.checks)
+		if i.check != nil {
+			i.check()
+		}
+		if err := i.confirm(ctx, plan); err != nil {
+			if ctx.Err() != nil {
+				i.left = plan
+				return nil, fmt.Errorf("%w; %w", context.Cause(ctx), txn.ErrOnProbation)
+			}
+			r.Result, r.Error, r.Kind = james.RolledBack, err.Error(), james.KindOf(err)
+			return r, nil
+		}
 	}
 	i.apply(plan, r)
 	if r.Result == james.Committed && i.after != nil {
@@ -384,7 +418,7 @@ func (d *device) boot() *agent.Agent {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.installer.before = a.BeforeApply
+	d.installer.before, d.installer.onProbation, d.installer.confirm = a.BeforeApply, a.OnProbation, a.Confirm
 	return a
 }
 

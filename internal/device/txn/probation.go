@@ -16,7 +16,7 @@ import (
 // ErrOnProbation is in the chain of the error that Apply and Recover return when
 // ctx ended while a transaction was on probation: it is neither committed nor
 // undone, and the next Recover goes on with it.
-var ErrOnProbation = errors.New("the change is on probation and stays so")
+var ErrOnProbation = errors.New("the change is done and on probation, and the next start goes on with that")
 
 // maxProbations is how often a transaction may be on probation when the device or
 // the agent stops: one that makes them stop must not be tried for ever.
@@ -70,7 +70,7 @@ func (t *txn) prove(ctx context.Context) error {
 
 // left returns what ends a transaction's probation for this process.
 func left(ctx context.Context) error {
-	return james.Errorf(james.KindInterrupted, "", "%w (%w)", ErrOnProbation, context.Cause(ctx))
+	return james.Errorf(james.KindInterrupted, "", "%w; %w", context.Cause(ctx), ErrOnProbation)
 }
 
 // checks returns the steps that bring a packet with a health check.
