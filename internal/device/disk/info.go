@@ -23,6 +23,7 @@ type Info struct {
 	Size     int64 // bytes; of a symbolic link, the length of its target
 	Blocks   int64 // of 512 bytes, allocated
 	Time     time.Time
+	Changed  time.Time // of the inode: content, metadata or names
 	Dev, Ino uint64
 	Links    uint64
 	Rdev     uint64 // device number of a device node
@@ -59,17 +60,18 @@ func (d *Disk) Exists(path string) (bool, error) {
 
 func newInfo(st *unix.Stat_t) Info {
 	return Info{
-		Type:   typeOf(uint32(st.Mode)),
-		Mode:   uint32(st.Mode) & 0o7777,
-		UID:    st.Uid,
-		GID:    st.Gid,
-		Size:   st.Size,
-		Blocks: int64(st.Blocks),
-		Time:   time.Unix(st.Mtim.Unix()).UTC(),
-		Dev:    uint64(st.Dev),
-		Ino:    uint64(st.Ino),
-		Links:  uint64(st.Nlink),
-		Rdev:   uint64(st.Rdev),
+		Type:    typeOf(uint32(st.Mode)),
+		Mode:    uint32(st.Mode) & 0o7777,
+		UID:     st.Uid,
+		GID:     st.Gid,
+		Size:    st.Size,
+		Blocks:  int64(st.Blocks),
+		Time:    time.Unix(st.Mtim.Unix()).UTC(),
+		Changed: time.Unix(st.Ctim.Unix()).UTC(),
+		Dev:     uint64(st.Dev),
+		Ino:     uint64(st.Ino),
+		Links:   uint64(st.Nlink),
+		Rdev:    uint64(st.Rdev),
 	}
 }
 

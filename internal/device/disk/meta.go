@@ -58,7 +58,7 @@ func (d *Disk) setMeta(path string, t james.EntryType, fd int, m Meta) error {
 		}
 	}
 	for _, attr := range slices.Sorted(maps.Keys(m.Xattrs)) {
-		if !d.settable(attr) {
+		if !d.Settable(attr) {
 			continue
 		}
 		if err := d.setXattr(path, fd, attr, m.Xattrs[attr]); err != nil {
@@ -122,11 +122,31 @@ func timespec(t time.Time) unix.Timespec {
 // tolerate drops the refusal of a file system that has no owners, modes and
 // attributes. fd is open on any file of it.
 func tolerate(fd int, err error) error {
-	var fs unix.Statfs_t
-	if (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP)) && unix.Fstatfs(fd, &fs) == nil {
-		if magic := uint32(fs.Type); magic == unix.MSDOS_SUPER_MAGIC || magic == unix.EXFAT_SUPER_MAGIC {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) {
+		if plain, failed := isPlain(fd); plain && failed == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+// Plain reports whether the file system of the directory dir has no owners, modes
+// and extended attributes.
+func (d *Disk) Plain(dir string) (bool, error) {
+	fd, err := d.walk(dir, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return false, failure(d.Abs(dir), err)
+	}
+	defer unix.Close(fd)
+	plain, err := isPlain(fd)
+	return plain, failure(d.Abs(dir), err)
+}
+
+func isPlain(fd int) (bool, error) {
+	var fs unix.Statfs_t
+	if _, err := retry(func() (int, error) { return 0, unix.Fstatfs(fd, &fs) }); err != nil {
+		return false, err
+	}
+	magic := uint32(fs.Type)
+	return magic == unix.MSDOS_SUPER_MAGIC || magic == unix.EXFAT_SUPER_MAGIC, nil
 }

@@ -70,9 +70,9 @@ func ignoreUnsupported(err error) error {
 	return err
 }
 
-// settable reports whether this process may set attr. What only the superuser
+// Settable reports whether this process may set attr. What only the superuser
 // may set, such as file capabilities, an agent of another user leaves out, as it
 // leaves out owners.
-func (d *Disk) settable(attr string) bool {
+func (d *Disk) Settable(attr string) bool {
 	return d.Privileged() || !(strings.HasPrefix(attr, "security.") || strings.HasPrefix(attr, "trusted."))
 }

@@ -70,6 +70,10 @@ type Installer struct {
 	// pending says that the journal holds a transaction that has not ended.
 	pending bool
 
+	verifying sync.Mutex // guards what Verify remembers
+	memos     map[string]*memo
+	outlines  map[james.Digest]outline
+
 	mu  sync.Mutex // guards inv
 	inv *inventory
 }
@@ -103,7 +107,7 @@ func Open(o Options) (*Installer, error) {
 	if state.Root() == o.Disk.Root() {
 		return nil, errors.Join(james.Errorf(james.KindInvalid, state.Root(), "is the install root and cannot be the state directory too"), state.Close())
 	}
-	i := &Installer{Options: o, state: state}
+	i := &Installer{Options: o, state: state, memos: map[string]*memo{}, outlines: map[james.Digest]outline{}}
 	if err := i.open(); err != nil {
 		_ = i.Close() // what was opened was not written to
 		return nil, err
