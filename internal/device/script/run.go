@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,7 +24,6 @@ func (r *Runner) Run(ctx context.Context, c Call) (output string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", c.fail("", james.KindInterrupted, "not begun: %w", context.Cause(ctx))
 	}
-	closeOnExec()
 	argv, err := command(c.File)
 	if err != nil {
 		return "", c.fail("", james.KindUnavailable, "%w", err)
@@ -32,8 +31,12 @@ func (r *Runner) Run(ctx context.Context, c Call) (output string, err error) {
 	timeout := r.timeout(&c)
 	limit, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
+	c.ID = c.ID.orMade()
+	sweep(c.ID.Owner)
 	out := &tail{limit: james.MaxOutput}
-	cmd, err := r.start(limit, &c, argv, out)
+	run := &confined{id: c.ID, group: newCgroup(c.ID, r.kernel)}
+	defer run.release()
+	cmd, err := r.start(limit, &c, argv, out, run)
 	if err != nil {
 		return "", c.startFailure(argv, err)
 	}
@@ -41,11 +44,11 @@ func (r *Runner) Run(ctx context.Context, c Call) (output string, err error) {
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // the script ended well and in time; something that it started holds its output open
 	}
-	if err != nil {
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // what is left of the group
-		return out.String(), c.exitFailure(limit, out.String(), timeout, err)
+	if err == nil {
+		return out.String(), nil
 	}
-	return out.String(), nil
+	left := run.end(r.grace())
+	return out.String(), c.exitFailure(limit, out.String(), timeout, err, left)
 }
 
 var errTimeout = errors.New("time is up")
@@ -62,30 +65,6 @@ func (r *Runner) grace() time.Duration {
 		return r.Grace
 	}
 	return DefaultGrace
-}
-
-// start starts the script. A file that was just written may still be open for
-// writing in a child that another part of the agent is starting at this moment;
-// then the start is tried again.
-func (r *Runner) start(ctx context.Context, c *Call, argv []string, out *tail) (*exec.Cmd, error) {
-	argv = append(argv, string(c.Action))
-	for wait := time.Millisecond; ; wait *= 2 {
-		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.Dir, cmd.Env = c.Root, r.env(c)
-		cmd.Stdout, cmd.Stderr = out, out
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
-		cmd.WaitDelay = r.grace()
-		err := cmd.Start()
-		if !errors.Is(err, syscall.ETXTBSY) || wait > time.Second {
-			return cmd, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(wait):
-		}
-	}
 }
 
 // command returns how to start the script: by itself where the kernel knows how,
@@ -152,35 +131,27 @@ func (c *Call) startFailure(argv []string, err error) error {
 	return c.fail("", james.KindUnavailable, "not started: %w", err)
 }
 
-func (c *Call) exitFailure(ctx context.Context, output string, limit time.Duration, err error) error {
+// exitFailure says how a script ended that began; left is what it started and
+// nothing can end.
+func (c *Call) exitFailure(ctx context.Context, output string, limit time.Duration, err error, left []process) error {
+	kind, how := james.KindUnavailable, err
+	var exit *exec.ExitError
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errTimeout):
-		return c.fail(output, james.KindInterrupted, "was stopped after %s, its time limit", limit)
+		kind, how = james.KindInterrupted, fmt.Errorf("was stopped after %s, its time limit", limit)
 	case cause != nil:
-		return c.fail(output, james.KindInterrupted, "was stopped: %w", cause)
+		kind, how = james.KindInterrupted, fmt.Errorf("was stopped: %w", cause)
+	case !errors.As(err, &exit):
+	case exit.Sys().(syscall.WaitStatus).Signaled():
+		signal := exit.Sys().(syscall.WaitStatus).Signal()
+		kind, how = james.KindInterrupted, fmt.Errorf("was ended by signal %d (%s)", int(signal), signal)
+	default:
+		kind, how = james.KindConflict, fmt.Errorf("exit status %d", exit.ExitCode())
 	}
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return c.fail(output, james.KindUnavailable, "%w", err)
+	if len(left) > 0 {
+		how = fmt.Errorf("%w; it %w", how, unkillable(left))
 	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return c.fail(output, james.KindInterrupted, "was ended by signal %d (%s)", int(status.Signal()), status.Signal())
-	}
-	return c.fail(output, james.KindConflict, "exit status %d", exit.ExitCode())
-}
-
-// closeOnExec keeps descriptors that the agent itself inherited from passing to
-// a script. Those that Go opened do not pass anyway.
-func closeOnExec() {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
-			unix.CloseOnExec(fd)
-		}
-	}
+	return c.fail(output, kind, "%w", how)
 }
 
 func home() string {

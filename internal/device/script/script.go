@@ -2,9 +2,10 @@
 //
 // What always holds: a script gets the arguments and the environment that Call
 // describes and nothing else of the agent's: no variables, no descriptors, no
-// input. It runs in a process group of its own, which is ended as a whole when
-// the time is up, when the caller gives up, or when the script fails. Memory for
-// what it prints is bounded, and the end of that is kept.
+// input, no terminal, no priority, no ignored signals. What it starts is ended
+// with it, as a whole, when the time is up, when the caller gives up, or when the
+// script fails; see confined. Memory for what it prints is bounded, and the end
+// of that is kept.
 //
 // The package knows nothing of plans, journals or what a script is run for.
 package script
@@ -36,10 +37,17 @@ type Runner struct {
 	Grace   time.Duration // 0 means DefaultGrace
 	Path    string        // PATH; "" means DefaultPath
 	Home    string        // HOME; "" means "/root" for the superuser and "/" for others
+
+	kernel kernel
 }
+
+// kernel says what a run does without, for tests of older kernels and of systems
+// where cgroups are not the agent's to make.
+type kernel struct{ noCgroup, noCgroupStart, noCgroupKill bool }
 
 // Call is one run of a script.
 type Call struct {
+	ID   ID
 	Name james.ScriptName
 	App  james.App // whose script it is
 	// File is the absolute name of the script, as Write made it.
@@ -82,6 +90,7 @@ func (r *Runner) env(c *Call) []string {
 		"JAMES_TAGS=" + c.App.Tags.String(),
 		"JAMES_ROOT=" + c.Root,
 		"JAMES_ACTION=" + string(c.Action),
+		c.ID.variable(),
 	}
 	if c.Old != nil {
 		env = append(env, "JAMES_OLD_TAGS="+c.Old.Tags.String())

@@ -41,6 +41,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("JAMES_SECRET", "of the agent")
 	r := script.Runner{Path: "/usr/bin:/bin", Home: "/nowhere"}
 	c := call(t, "#!/bin/sh\necho \"$# $1\"; pwd; env | sort")
+	c.ID = script.ID{Owner: "me", Run: "7"}
 	c.Old, c.New = &james.App{Name: "demo", Tags: james.MustTags("v1")}, &c.App
 	out, err := r.Run(context.Background(), c)
 	if err != nil {
@@ -48,7 +49,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	want := []string{
 		"1 upgrade", c.Root, "HOME=/nowhere", "JAMES_ACTION=upgrade", "JAMES_NEW_TAGS=armv7l,v2", "JAMES_OLD_TAGS=v1",
-		"JAMES_PACKET=demo", "JAMES_ROOT=" + c.Root, "JAMES_TAGS=armv7l,v2", "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "PWD=" + c.Root,
+		"JAMES_PACKET=demo", "JAMES_ROOT=" + c.Root, "JAMES_RUN=me.7", "JAMES_TAGS=armv7l,v2", "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "PWD=" + c.Root,
 	}
 	got := slices.DeleteFunc(strings.Split(strings.TrimSpace(out), "\n"), func(s string) bool { return strings.HasPrefix(s, "_=") })
 	if !slices.Equal(got, want) {

@@ -20,12 +20,16 @@ const cutMark = "[...]\n"
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if drop := len(t.buf) - t.limit; drop > 0 {
+	n := len(p)
+	if n > t.limit {
+		t.lost, p = true, p[n-t.limit:]
+	}
+	if drop := len(t.buf) + len(p) - t.limit; drop > 0 {
 		t.lost = true
 		t.buf = append(t.buf[:0], t.buf[drop:]...)
 	}
-	return len(p), nil
+	t.buf = append(t.buf, p...)
+	return n, nil
 }
 
 // String returns what is kept as valid UTF-8 of at most limit bytes.
