@@ -118,7 +118,6 @@ sh grow 1 &`, 21, false},
 	}{
 		{"the agent stops", "touch ready; sleep 600", "the agent stops", james.KindInterrupted},
 		{"the script fails", "exit 3", "exit status 3", james.KindConflict},
-		{"the script is killed", "kill -9 $$", "signal 9", james.KindInterrupted},
 	} {
 		for _, c := range rows {
 			t.Run(how.name+"/"+c.name, func(t *testing.T) {
@@ -137,6 +136,18 @@ while [ $(cat pids 2>/dev/null | wc -l) -lt %d ]; do sleep 0.02; done
 				}
 			})
 		}
+	}
+}
+
+// TestOrphansOfAKilledScript has something kill a script itself.
+func TestOrphansOfAKilledScript(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			k.need(t)
+			escape(t, k, "setsid sh -c '"+note+"exec sleep 600' & while [ ! -s pids ]; do sleep 0.02; done; kill -9 $$", 1, james.KindInterrupted, "signal 9")
+		})
 	}
 }
 

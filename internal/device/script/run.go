@@ -58,7 +58,7 @@ func (r *Runner) timeout(c *Call) time.Duration {
 }
 
 // EndLimit is how long a run may go on after its time is up.
-func (r *Runner) EndLimit() time.Duration { return 2 * r.grace() }
+func (r *Runner) EndLimit() time.Duration { return 2*r.grace() + killLimit }
 
 func (r *Runner) grace() time.Duration {
 	if r.Grace > 0 {

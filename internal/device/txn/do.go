@@ -93,7 +93,7 @@ func (t *txn) call(ctx context.Context, n int, old bool, c script.Call) error {
 	}
 	log := t.log.WithFields(logrus.Fields{"packet": c.App.String(), "step": string(c.Name), "action": string(c.Action)})
 	log.Debug("script begins")
-	_, err := t.i.Scripts.Run(ctx, c)
+	err := t.runScript(ctx, c)
 	t.i.Disk.Forget() // it may have replaced directories
 	if t.ids != nil {
 		t.ids.forget()

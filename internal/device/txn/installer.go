@@ -61,6 +61,7 @@ type Options struct {
 type Installer struct {
 	Options
 	state *disk.Disk
+	owner string // of the runs of scripts
 	// own is the lock of the agent of the state directory, turn that of whoever
 	// changes something in it or on the device, of any process.
 	own, turn *disk.Lock
@@ -135,6 +136,9 @@ func (i *Installer) open() (err error) {
 		if err := i.beAgent(); err != nil {
 			return err
 		}
+	}
+	if i.owner, err = i.runner(); err != nil {
+		return err
 	}
 	i.inv, err = loadInventory(i.state, stateFile)
 	return err

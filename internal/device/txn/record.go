@@ -20,6 +20,9 @@ type record struct {
 	Restore  int    `json:"restore,omitzero"`
 	Restored int    `json:"restored,omitzero"`
 	Warning  string `json:"warning,omitempty"` // goes with Restored
+	// Run and Ran count the runs of scripts: one begins; it has ended.
+	Run int `json:"run,omitzero"`
+	Ran int `json:"ran,omitzero"`
 	// Probation counts the times that the finished change was put on probation; it
 	// is written before each.
 	Probation int      `json:"probation,omitzero"`
@@ -108,6 +111,7 @@ func (t *txn) read(raw []byte) error {
 	t.ready = t.ready || r.Ready
 	t.committed = t.committed || r.Commit
 	t.undone = t.undone || r.Undone
+	t.runs, t.ran = max(t.runs, r.Run), max(t.ran, r.Ran)
 	t.probation = max(t.probation, r.Probation)
 	if r.Undo != nil {
 		t.failed = r.Undo

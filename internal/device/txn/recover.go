@@ -28,6 +28,7 @@ func (i *Installer) recover(ctx context.Context) (*james.Report, error) {
 	}
 	defer t.close()
 	t.log.Info("ending an interrupted transaction")
+	t.endRun()
 	report, err := t.recover(ctx)
 	if err != nil {
 		return nil, err

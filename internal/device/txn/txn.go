@@ -35,6 +35,8 @@ type txn struct {
 	// begun are the scripts whose turn came, restored those whose mirror has ended
 	// while undoing and restoring those whose mirror has begun; by index of the op.
 	begun, restoring, restored map[int]bool
+	// runs counts the runs of scripts that have begun, ran those that have ended.
+	runs, ran int
 	// What the journal says.
 	ready, committed, undone bool
 	probation                int // how often it was put on probation
