@@ -83,7 +83,7 @@ func (c *claims) owner(path string) (james.App, bool) {
 }
 
 // add takes in the claims of a packet.
-func (c *claims) add(over *view, by *claimant, m *james.Manifest, isConfig func(*james.Entry) bool) error {
+func (c *claims) add(over *view, by *claimant, m *james.Manifest, isConfig func(*james.Entry, string) bool) error {
 	for n := range m.Entries {
 		e := &m.Entries[n]
 		if e.Type == james.TypeDir {
@@ -99,7 +99,7 @@ func (c *claims) add(over *view, by *claimant, m *james.Manifest, isConfig func(
 			return err
 		}
 		k := &claim{by: by}
-		if isConfig(e) {
+		if isConfig(e, path) {
 			entry := *e // the rest of the manifest need not be kept
 			k.config = &entry
 			c.addBesides(path, k)

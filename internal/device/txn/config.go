@@ -12,9 +12,10 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// Configuration files are the regular files of a packet below the configuration
-// directories. What becomes of one is decided by three contents, that of the old
-// packet, the local one, and that of the new packet, never by asking:
+// Configuration files are the regular files and symbolic links of a packet below
+// the configuration directories, but for files that have several names, which
+// must stay one file. What becomes of one is decided by three contents, that of
+// the old packet, the local one, and that of the new packet, never by asking:
 //
 //	local file                old packet    what happens
 //	as the old packet's       any           the new packet's replaces it, or it goes with the packet
@@ -28,7 +29,8 @@ import (
 //
 // The old packet is the one that the file belongs to: the version before, or a
 // packet that the new one replaces. Where the administrator changed mode or owner
-// alone, the new file gets them.
+// alone, the new file gets them. What cannot come beside, such as a fifo, is
+// refused where it would be the end of a changed file.
 //
 // "Beside" is a name that ends with besideSuffix; that file goes with its packet,
 // too, as long as it is what the packet put there. Where somebody edited it, or
@@ -48,7 +50,7 @@ func besides(path string, e *james.Entry) [2]string {
 	if len(usual) > maxName {
 		usual = besideOf(name, sha256.Sum256([]byte(name)))
 	}
-	other := besideOf(name, sha256.Sum256(append(e.Digest[:], name...)))
+	other := besideOf(name, sha256.Sum256(slices.Concat(e.Digest[:], []byte(e.Target), []byte(name))))
 	return [2]string{join(dir, usual), join(dir, other)}
 }
 
@@ -62,28 +64,39 @@ func besideOf(name string, sum [sha256.Size]byte) string {
 	return head + tail
 }
 
-// configOf returns what tells the configuration files of m. A file that has
-// several names is none: its names must stay one file.
-func (i *Installer) configOf(m *james.Manifest) func(*james.Entry) bool {
-	links := map[james.Path]bool{}
+// inConfigDir reports whether a path, as a packet names it or the physical one,
+// is below a configuration directory.
+func (i *Installer) inConfigDir(paths ...james.Path) bool {
+	return slices.ContainsFunc(paths, func(p james.Path) bool {
+		return slices.ContainsFunc(i.ConfigDirs, func(dir james.Path) bool { return p != dir && p.Within(dir) })
+	})
+}
+
+// configOf returns what tells the configuration files among the entries of m; path
+// is the entry's physical one.
+func (i *Installer) configOf(m *james.Manifest) func(e *james.Entry, path string) bool {
+	linked := map[james.Path]bool{}
 	for k := range m.Entries {
 		if m.Entries[k].Type == james.TypeHardlink {
-			links[m.Entries[k].Link] = true
+			linked[m.Entries[k].Link] = true
 		}
 	}
-	return func(e *james.Entry) bool {
-		return e.Type == james.TypeFile && !links[e.Path] &&
-			slices.ContainsFunc(i.ConfigDirs, func(dir james.Path) bool { return e.Path != dir && e.Path.Within(dir) })
+	return func(e *james.Entry, path string) bool {
+		return (e.Type == james.TypeFile && !linked[e.Path] || e.Type == james.TypeSymlink) && i.inConfigDir(e.Path, james.Path(path))
 	}
 }
 
 // changed reports whether the local file differs from the entry in content or
 // type.
-func (b *builder) changed(path string, info disk.Info, e *james.Entry) (bool, error) {
-	if info.Type != james.TypeFile || info.Size != e.Size {
+func (i *Installer) changed(path string, info disk.Info, e *james.Entry) (bool, error) {
+	switch {
+	case info.Type != e.Type || info.Size != e.Size && e.Type == james.TypeFile:
 		return true, nil
+	case e.Type == james.TypeSymlink:
+		target, err := i.Disk.Readlink(path)
+		return target != string(e.Target), err
 	}
-	file, err := b.i.Disk.OpenFile(path)
+	file, err := i.Disk.OpenFile(path)
 	if err != nil {
 		return false, err
 	}
@@ -95,10 +108,18 @@ func (b *builder) changed(path string, info disk.Info, e *james.Entry) (bool, er
 	return james.Digest(sum.Sum(nil)) != e.Digest, nil
 }
 
+// sameContent reports whether two entries are files or links of one content.
+func sameContent(a, b *james.Entry) bool {
+	return a.Type == b.Type && a.Digest == b.Digest && a.Target == b.Target
+}
+
 // noteMeta keeps the mode and owner of a local file that are not those that its
 // packet gave it.
 func (b *builder) noteMeta(path string, info disk.Info, e *james.Entry) {
 	want := b.ids.meta(e)
+	if info.Type != james.TypeFile {
+		return
+	}
 	if info.Mode != want.Mode || b.i.Disk.Privileged() && (info.UID != want.UID || info.GID != want.GID) {
 		b.localMeta[path] = &info
 	}
@@ -124,16 +145,16 @@ func (b *builder) formerOf(s *step, path string) *former {
 // decide returns the physical path that the entry is to be placed at: path, one
 // beside it, or "" for nowhere.
 func (b *builder) decide(s *step, e *james.Entry, path string) (string, error) {
-	if !b.isConfig[s.New.m](e) {
-		delete(b.localMeta, path)
-		return path, nil
-	}
 	old := b.formerOf(s, path)
+	if !b.isConfig[s.New.m](e, path) {
+		delete(b.localMeta, path)
+		return path, b.checkEdit(s, e, path, old)
+	}
 	heir := old != nil && old.heir
 	if !heir {
 		delete(b.localMeta, path)
 	}
-	same := heir && old.Digest == e.Digest && !old.beside
+	same := heir && sameContent(old.Entry, e) && !old.beside
 	info, there, err := b.view.lookup(path)
 	if err != nil {
 		return "", err
@@ -152,7 +173,7 @@ func (b *builder) decide(s *step, e *james.Entry, path string) (string, error) {
 		return path, nil // no edit of a file; refused later unless it is empty
 	}
 	if old != nil { // of a packet that stays, or goes later
-		edited, err := b.changed(path, info, old.Entry)
+		edited, err := b.i.changed(path, info, old.Entry)
 		if err != nil {
 			return "", err
 		}
@@ -166,11 +187,33 @@ func (b *builder) decide(s *step, e *james.Entry, path string) (string, error) {
 	if same {
 		return "", nil
 	}
-	changed, err := b.changed(path, info, e)
+	changed, err := b.i.changed(path, info, e)
 	if err != nil || !changed {
 		return "", err
 	}
 	return b.beside(s, e, path, old)
+}
+
+// checkEdit refuses an entry that is no configuration file and would replace one
+// that somebody changed, or that belongs to no packet.
+func (b *builder) checkEdit(s *step, e *james.Entry, path string, old *former) error {
+	if !b.i.inConfigDir(e.Path, james.Path(path)) || old == nil && b.before.files[path] != nil {
+		return nil
+	}
+	info, there, err := b.view.lookup(path)
+	if err != nil || !there || info.IsDir() {
+		return err
+	}
+	if old != nil {
+		if edited, err := b.i.changed(path, info, old.Entry); err != nil || !edited {
+			return err
+		}
+	}
+	if changed, err := b.i.changed(path, info, e); err != nil || !changed {
+		return err
+	}
+	return james.Errorf(james.KindConflict, b.i.Disk.Abs(path), "was edited on the device, or belongs to no packet, and %s has a %s of that name with which it cannot be merged", s.New.App, e.Type).
+		WithHint("move it away")
 }
 
 // spot is a name beside a configuration file.
@@ -192,7 +235,7 @@ func (b *builder) spotAt(name string, e *james.Entry) (s spot, err error) {
 	s.there = there
 	s.claimed = s.claimed || b.coming[name] != nil || b.before.files[name] != nil
 	if there && !s.claimed && !info.IsDir() {
-		changed, err := b.changed(name, info, e)
+		changed, err := b.i.changed(name, info, e)
 		s.same = !changed
 		return s, err
 	}
@@ -211,7 +254,7 @@ func (b *builder) beside(s *step, e *james.Entry, path string, old *former) (str
 	if err != nil {
 		return "", err
 	}
-	seen := old != nil && old.heir && old.beside && old.Digest == e.Digest
+	seen := old != nil && old.heir && old.beside && sameContent(old.Entry, e)
 	if seen && !usual.there && !usual.moved && !other.there && !other.moved {
 		return "", nil
 	}

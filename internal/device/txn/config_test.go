@@ -1,9 +1,13 @@
 package txn_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -146,3 +150,216 @@ func TestConfigDirsOption(t *testing.T) {
 		t.Errorf("the files hold %q", got)
 	}
 }
+
+// TestConfigTakenOver goes through the table of config.go with the file of a
+// packet that another one replaces: what b has, what is on the device, what a
+// brings, and what there is when a came, when b was upgraded to have "b2" and when
+// both are gone.
+func TestConfigTakenOver(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, b, local, a, taken, later, gone string }{
+		{"not edited", "1", "", "2", "2/-", "2/-", "-/-"},
+		{"not edited, same content", "1", "", "1", "1/-", "1/-", "-/-"},
+		{"edited, same content", "1", "e", "1", "e/-", "e/-", "e/-"},
+		{"edited, other content", "1", "e", "2", "e/2", "e/2", "e/-"},
+		{"edited to what the new one has", "1", "2", "2", "2/-", "2/-", "-/-"},
+		{"deleted, same content", "1", "-", "1", "-/-", "-/-", "-/-"},
+		{"deleted, other content", "1", "-", "2", "-/2", "-/2", "-/-"},
+		{"not there before", "", "", "2", "2/-", "2/-", "-/-"},
+	} {
+		for _, plan := range []string{"a v1", "-b; a v1", "a v1; -b", "a v1; b v3", "b v3; a v1"} {
+			t.Run(c.name+", "+plan, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.mustStart()
+				vs := versions{"b v1": {file("x", "1")}, "b v2": {file("etc/c", "b2")}, "b v3": {file("etc/c", "b3")}, "a v1>b": {file("etc/c", c.a)}}
+				if c.b != "" {
+					vs["b v1"] = append(vs["b v1"], file("etc/c", c.b))
+				}
+				all := w.cast(vs)
+				w.acts(all, "b v1")
+				w.edit("etc/c", c.local)
+				check := func(when, want string) {
+					t.Helper()
+					if got := w.config("etc/c") + "/" + w.config("etc/c.james-new"); got != want {
+						t.Fatalf("%s there is %q, want %q", when, got, want)
+					}
+				}
+				w.acts(all, plan)
+				check("after "+plan, c.taken)
+				w.acts(all, "b v2")
+				check("when b is upgraded", c.later)
+				w.acts(all, "-b", "-a")
+				check("when both are gone", c.gone)
+			})
+		}
+	}
+}
+
+// TestBesideTakenOver has the version that lies beside the local one belong to
+// the packet that replaces.
+func TestBesideTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	all := w.cast(versions{"b v1": {file("etc/c", "1")}, "b v2": {file("etc/c", "2")}, "b v3": {file("etc/c", "3")}, "a v1>b": {file("etc/c", "a")}, "a v2>b": {file("x", "a")}})
+	w.acts(all, "b v1")
+	w.write("etc/c", "e")
+	for _, c := range []struct{ plan, want string }{
+		{"b v2", "etc/c.james-new=2 etc/c=e"},
+		{"a v1", "etc/c.james-new=a etc/c=e"},
+		{"b v3", "etc/c.james-new=a etc/c=e"},
+		{"a v2", "etc/c=e x=a"},
+		{"b v2", "etc/c.james-new=2 etc/c=e x=a"},
+		{"-b; -a", "etc/c=e"},
+	} {
+		w.acts(all, c.plan)
+		if got := w.files(); got != c.want {
+			t.Fatalf("after %s there is %q, want %q", c.plan, got, c.want)
+		}
+	}
+}
+
+// TestConfigLink treats a symbolic link as a file whose content is its target.
+func TestConfigLink(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, local, v2, want, gone string }{
+		{"not changed", "", "2", "l>2", ""},
+		{"changed", "mine", "2", "l.james-new>2 l>mine", "l>mine"},
+		{"changed, same upstream", "mine", "1", "l>mine", "l>mine"},
+		{"removed, same upstream", "-", "1", "", ""},
+		{"removed, changed upstream", "-", "2", "l.james-new>2", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.opts.ConfigDirs = []james.Path{"."}
+			w.mustStart()
+			all := w.cast(versions{"a v1": {symlink("l", "1")}, "a v2": {symlink("l", c.v2)}, "a v3": {symlink("l", c.v2), dir("d")}})
+			w.acts(all, "a v1")
+			if c.local != "" {
+				os.Remove(filepath.Join(w.root, "l"))
+			}
+			if c.local != "" && c.local != "-" {
+				w.put("l>" + c.local)
+			}
+			for _, plan := range []string{"a v2", "a v3"} {
+				w.acts(all, plan)
+				if got := w.files(); got != c.want {
+					t.Fatalf("after %s there is %q, want %q", plan, got, c.want)
+				}
+			}
+			w.acts(all, "-a")
+			if got := w.files(); got != c.gone {
+				t.Errorf("left is %q, want %q", got, c.gone)
+			}
+		})
+	}
+}
+
+// TestConfigNotMergeable refuses what would be the end of an edited file and cannot
+// lie beside it.
+func TestConfigNotMergeable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put("etc/u=mine")
+	w.mustStart()
+	all := w.cast(versions{
+		"a v1": {file("etc/c", "1")}, "a v2": {file("etc/c", "2"), hardlink("etc/d", "etc/c")}, "a v3": {fifo("etc/c")}, "a v4": {dir("etc/c")},
+		"b v1": {fifo("etc/u")},
+	})
+	w.acts(all, "a v1")
+	w.write("etc/c", "e")
+	for _, plan := range []string{"a v2", "a v3", "a v4", "b v1"} {
+		if r := w.act(all, plan); r.Result != james.Refused || r.Kind != james.KindConflict || !strings.Contains(r.Error, "; move it away") {
+			t.Errorf("%s: %s: %s", plan, r.Result, r.Error)
+		}
+	}
+	w.write("etc/c", "1")
+	w.acts(all, "a v3")
+}
+
+// TestBesideNames finds the version beside an edited file again, whatever name it
+// was given.
+func TestBesideNames(t *testing.T) {
+	t.Parallel()
+	long, umlauts := "etc/"+strings.Repeat("n", 250), "etc/"+strings.Repeat("ü", 127)
+	for _, c := range []struct {
+		name, path string
+		put        string // a file of the administrator
+		usual      bool   // NAME.james-new is the one that is used
+	}{
+		{"short", "etc/c", "", true},
+		{"as long as can be", "etc/" + strings.Repeat("n", 245), "", true},
+		{"too long", long, "", false},
+		{"the longest", long + "nnnnn", "", false},
+		{"too long in UTF-8", umlauts, "", false},
+		{"taken", "etc/c", "etc/c.james-new", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var theirs int
+			if c.put != "" {
+				w.put(c.put + "=theirs")
+				theirs = 1
+			}
+			w.mustStart()
+			all := w.cast(versions{"a v1": {file(c.path, "1")}, "a v2": {file(c.path, "2")}, "a v3": {file(c.path, "3")}, "a v4": {file(c.path, "3"), file("x", "4")}})
+			w.acts(all, "a v1")
+			w.write(c.path, "e")
+			for n, want := range []string{"2", "3", "3"} {
+				plan := fmt.Sprintf("a v%d", n+2)
+				w.acts(all, plan)
+				beside := must(filepath.Glob(filepath.Join(w.root, "etc/*.james-new")))
+				if len(beside) != 1+theirs || w.read(c.path) != "e" {
+					t.Fatalf("after %s there is %q", plan, beside)
+				}
+				name := slices.DeleteFunc(beside, func(n string) bool { return w.readFile(n) == "theirs" })[0]
+				if got := w.readFile(name); got != want {
+					t.Errorf("after %s it holds %q", plan, got)
+				}
+				if (name == filepath.Join(w.root, c.path+".james-new")) != c.usual || !utf8.ValidString(name) {
+					t.Errorf("its name is %q", name)
+				}
+			}
+			w.acts(all, "-a")
+			if left := must(os.ReadDir(filepath.Join(w.root, "etc"))); len(left) != 1+theirs {
+				t.Errorf("left is %v", left)
+			}
+		})
+	}
+}
+
+// TestBesideSeen does not put the same version beside a file again that somebody
+// has removed there, or edited.
+func TestBesideSeen(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, edit, want, next, gone string }{
+		{"left alone", "", "etc/c.james-new=2 etc/c=e", "etc/c.james-new=4 etc/c=e", "etc/c=e"},
+		{"removed", "-", "etc/c=e", "etc/c.james-new=4 etc/c=e", "etc/c=e"},
+		{"edited", "m", "etc/c.james-new=m etc/c=e", "etc/c.210caf05.james-new=4 etc/c.james-new=m etc/c=e", "etc/c.james-new=m etc/c=e"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.mustStart()
+			all := w.cast(versions{
+				"a v1": {file("etc/c", "1")}, "a v2": {file("etc/c", "2")}, "a v3": {file("etc/c", "2"), dir("d")}, "a v4": {file("etc/c", "4")}, "a v5": {file("etc/c", "4"), dir("d")},
+			})
+			w.acts(all, "a v1")
+			w.write("etc/c", "e")
+			w.acts(all, "a v2")
+			w.edit("etc/c.james-new", c.edit)
+			for _, step := range []struct{ plan, want string }{{"a v3", c.want}, {"a v2", c.want}, {"a v4", c.next}, {"a v5", c.next}, {"-a", c.gone}} {
+				w.acts(all, step.plan)
+				if got := w.files(); got != step.want {
+					t.Fatalf("after %s there is %q, want %q", step.plan, got, step.want)
+				}
+			}
+		})
+	}
+}
+
+// readFile is read for an absolute name.
+func (w *world) readFile(name string) string { return string(must(os.ReadFile(name))) }

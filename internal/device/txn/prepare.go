@@ -40,7 +40,7 @@ type builder struct {
 	toCome map[string]bool
 	// isConfig tells the configuration files of a manifest, localMeta has the local
 	// ones that have another mode or owner than their packet gave them.
-	isConfig  map[*james.Manifest]func(*james.Entry) bool
+	isConfig  map[*james.Manifest]func(*james.Entry, string) bool
 	localMeta map[string]*disk.Info
 }
 
@@ -78,7 +78,7 @@ func (t *txn) newBuilder(yields map[string]map[string]bool) *builder {
 		ours: map[string]bool{}, away: map[string]int{}, needed: map[string]james.App{},
 		coming: map[string]*claim{}, yields: yields, taken: map[string]map[james.Path]bool{}, gone: map[string]bool{},
 		mounts: map[uint64]int{}, areaOf: map[string]int{},
-		isConfig: map[*james.Manifest]func(*james.Entry) bool{}, localMeta: map[string]*disk.Info{},
+		isConfig: map[*james.Manifest]func(*james.Entry, string) bool{}, localMeta: map[string]*disk.Info{},
 	}
 	for _, dir := range b.inv.Dirs {
 		b.ours[string(dir)] = true

@@ -32,7 +32,7 @@ func (b *builder) remove(n int, s *step) error {
 			return err
 		}
 		if s.Old.beside[e.Path] {
-			if err := b.removeBesides(path, e, s.purge); err != nil {
+			if err := b.removeBesides(path, e, b.purges(s, e)); err != nil {
 				return err
 			}
 		}
@@ -56,14 +56,26 @@ func (b *builder) removeFile(s *step, e *james.Entry, path string) error {
 	if err != nil || !there || info.IsDir() {
 		return err
 	}
-	if b.isConfig[s.Old.m](e) && !s.purge {
-		changed, err := b.changed(path, info, e)
+	if b.isConfig[s.Old.m](e, path) && !b.purges(s, e) {
+		changed, err := b.i.changed(path, info, e)
 		if err != nil || changed {
 			return err
 		}
 		b.noteMeta(path, info, e)
 	}
 	return b.takeAway(path, info)
+}
+
+// purges reports whether a configuration file goes with the step's old packet also
+// where it was changed: not one that a packet of the plan takes over.
+func (b *builder) purges(s *step, e *james.Entry) bool {
+	return s.purge && !slices.ContainsFunc(b.steps, func(other *step) bool {
+		if other.New == nil || !slices.Contains(other.New.m.Replaces, s.Old.App.Name) {
+			return false
+		}
+		_, has := other.New.m.Entry(e.Path)
+		return has
+	})
 }
 
 // removeBesides takes away what a packet has put beside the configuration file at
@@ -78,7 +90,7 @@ func (b *builder) removeBesides(path string, e *james.Entry, everything bool) er
 			continue
 		}
 		if !everything {
-			changed, err := b.changed(name, info, e)
+			changed, err := b.i.changed(name, info, e)
 			if err != nil {
 				return err
 			}

@@ -46,7 +46,8 @@ func (w *world) cast(vs versions) map[string]*james.Packet {
 }
 
 // act carries out a plan such as "b v1" (install, or upgrade where another
-// version is installed), "-b" (remove), "--b" (purge), separated by ";".
+// version is installed), "-b" (remove it if it is installed), "--b" (purge),
+// separated by ";".
 func (w *world) act(all map[string]*james.Packet, plan string) *james.Report {
 	w.t.Helper()
 	var steps []james.Step
@@ -66,7 +67,9 @@ func (w *world) act(all map[string]*james.Packet, plan string) *james.Report {
 				w.t.Fatalf("there is no packet %s", name)
 			}
 		}
-		steps = append(steps, step)
+		if step.Old != nil || step.New != nil {
+			steps = append(steps, step)
+		}
 	}
 	return w.apply(steps...)
 }
@@ -82,13 +85,16 @@ func (w *world) acts(all map[string]*james.Packet, plans ...string) {
 	}
 }
 
-// files lists what is in the root but directories as "path=content", sorted.
+// files lists what is in the root but directories as "path=content",
+// "path>target" or "path|", sorted.
 func (w *world) files() string {
 	w.t.Helper()
 	var out []string
 	for path, line := range w.tree(false) {
 		switch line[0] {
 		case 'd':
+		case 'p':
+			out = append(out, path+"|")
 		case 'l', 'L':
 			out = append(out, path+">"+must(os.Readlink(filepath.Join(w.root, path))))
 		default:
