@@ -155,7 +155,7 @@ type appVerifier struct {
 	*verifier
 	app      james.App
 	m        *james.Manifest
-	isConfig func(*james.Entry) bool
+	isConfig func(e *james.Entry, path string) bool
 	// links are the files of the packet that have several names, by the path in the
 	// manifest; where the path is another's, that of the first link is meant.
 	links map[james.Path]*disk.Info
@@ -166,7 +166,7 @@ type appVerifier struct {
 
 func (v *appVerifier) tell(k int, path string, kind james.ChangeKind) {
 	e := &v.m.Entries[k]
-	if v.isConfig(e) {
+	if v.isConfig(e, path) {
 		kind = james.ChangedConfig
 	}
 	v.found = append(v.found, finding{james.Change{App: v.app.Name, Path: e.Path, Kind: kind}, v.app, k, path})
