@@ -178,8 +178,13 @@ func failure(path string, err error) error {
 		err = pe.Err
 	}
 	known = james.Errorf(kindOf(err), path, "%w", err)
-	if uid := os.Geteuid(); uid != 0 && errors.Is(err, os.ErrPermission) {
-		known = known.WithHint("run jamesc as root, or let user %d, as whom it runs, write there", uid)
+	switch uid := os.Geteuid(); {
+	case uid != 0 && errors.Is(err, os.ErrPermission):
+		return known.WithHint("run jamesc as root, or let user %d, as whom it runs, write there", uid)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return known.WithHint("free room, or names where it has no more of them, on its file system")
+	case errors.Is(err, syscall.EROFS):
+		return known.WithHint("mount its file system for writing; if it was so before, its errors made the kernel stop writing: look at dmesg and check it")
 	}
 	return known
 }

@@ -493,3 +493,56 @@ func TestMetaOfEveryType(t *testing.T) {
 		}
 	}
 }
+
+func TestHints(t *testing.T) {
+	t.Parallel()
+	for errno, want := range map[syscall.Errno]string{syscall.ENOSPC: "free room", syscall.EDQUOT: "free room", syscall.EROFS: "mount", syscall.EIO: ""} {
+		d := open(t, disk.Options{Hook: func(_ bool, op disk.Op) error {
+			if strings.HasSuffix(op.Path, "/d") {
+				return errno
+			}
+			return nil
+		}})
+		err := d.Mkdir("d", 0o755)
+		if hint := james.HintOf(err); !strings.Contains(hint, want) || (hint == "") != (want == "") {
+			t.Errorf("%v: hint %q", err, hint)
+		}
+	}
+}
+
+func TestRemoveXattr(t *testing.T) {
+	t.Parallel()
+	d := open(t, disk.Options{})
+	put(t, d, "f")
+	if err := d.SetMeta("f", disk.Meta{Mode: 0o600, Xattrs: map[string][]byte{"user.a": []byte("1"), "user.b": []byte("2")}}); err != nil {
+		t.Skipf("no extended attributes here: %v", err)
+	}
+	for range 2 { // the second time it is gone already
+		if err := d.RemoveXattr("f", "user.a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := d.Xattrs("f"); err != nil || len(all) != 1 || string(all["user.b"]) != "2" {
+		t.Errorf("%q, %v", all, err)
+	}
+}
+
+func TestLocalMounts(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs the superuser")
+	}
+	d := open(t, disk.Options{})
+	for path, fs := range map[string]string{"a b\\c": "tmpfs", "p": "proc"} {
+		if err := d.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount(fs, d.Abs(path), fs, 0, ""); err != nil {
+			t.Skipf("mount: %v", err)
+		}
+		t.Cleanup(func() { unix.Unmount(d.Abs(path), unix.MNT_DETACH) })
+	}
+	if got := d.LocalMounts(); !slices.Equal(got, []string{".", "a b\\c"}) {
+		t.Errorf("%q", got)
+	}
+}

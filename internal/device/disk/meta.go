@@ -99,6 +99,19 @@ func (d *Disk) setXattr(path string, fd int, attr string, value []byte) error {
 	})
 }
 
+// RemoveXattr removes an extended attribute of what lies at path, if it has it.
+func (d *Disk) RemoveXattr(path, attr string) error {
+	return d.do(Op{Name: "removexattr", Path: d.Abs(path), To: attr}, func() error {
+		return d.byName(path, func(name string) error {
+			err := unix.Lremovexattr(name, attr)
+			if errors.Is(err, unix.ENODATA) {
+				return nil
+			}
+			return ignoreUnsupported(err)
+		})
+	})
+}
+
 // SetTime sets the time of last modification of what lies at path.
 func (d *Disk) SetTime(path string, t time.Time) error {
 	return d.do(Op{Name: "utimes", Path: d.Abs(path)}, func() error {
