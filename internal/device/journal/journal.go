@@ -35,6 +35,9 @@ type Journal struct {
 	size int64  // of the records that are whole
 	sum  uint32 // of all of them
 	torn bool   // whether there may be more in the file than size
+	// unsure says that what is durable is not known: a sync has failed, or a whole
+	// record was written that an error disowned.
+	unsure bool
 	// Cut is the number of bytes that Open cut off.
 	Cut int64
 }
@@ -155,8 +158,8 @@ func (j *Journal) Append(records ...[]byte) error {
 		buf = binary.LittleEndian.AppendUint32(buf, sum)
 		buf = append(buf, record...)
 	}
-	if _, err := j.file.Write(buf); err != nil {
-		j.torn = true
+	if n, err := j.file.Write(buf); err != nil {
+		j.torn, j.unsure = true, j.unsure || n == len(buf)
 		return err
 	}
 	j.size, j.sum = j.size+int64(len(buf)), sum
@@ -172,7 +175,19 @@ func (j *Journal) repair() error {
 }
 
 // Sync makes the records durable. After an error it is unknown whether they are.
-func (j *Journal) Sync() error { return j.file.Sync() }
+func (j *Journal) Sync() error {
+	if err := j.file.Sync(); err != nil {
+		j.unsure = true
+		return err
+	}
+	j.unsure = false
+	return nil
+}
+
+// Unsure reports whether it is unknown if the records of the last Append are
+// durable: then only who reads the journal again knows. A failed Append that
+// wrote a part of them leaves no doubt, they are not.
+func (j *Journal) Unsure() bool { return j.unsure }
 
 // Size returns the length of the records with their frames, in bytes.
 func (j *Journal) Size() int64 { return j.size }
@@ -195,7 +210,7 @@ func (j *Journal) Rewind(p Position) error {
 	if err := j.file.Sync(); err != nil {
 		return err
 	}
-	j.size, j.sum, j.torn = p.size, p.sum, false
+	j.size, j.sum, j.torn, j.unsure = p.size, p.sum, false, false
 	return nil
 }
 

@@ -31,6 +31,7 @@ func (b *builder) removeDir(path string, strict bool) error {
 	if err != nil {
 		return err
 	}
+	b.removed[path] = len(b.ops)
 	b.ops = append(b.ops, &op{Kind: opRmdir, Path: james.Path(path), Area: at, Name: strconv.Itoa(len(b.ops)), Was: was, strict: strict})
 	empty, err := b.view.empty(path)
 	if empty {
@@ -83,7 +84,7 @@ func (b *builder) area(path string) (int, error) {
 		}
 		at = len(b.areas)
 		b.mounts[mount] = at
-		b.areas = append(b.areas, &area{Top: james.Path(top), Time: info.Time})
+		b.areas = append(b.areas, &area{Top: james.Path(top), Time: info.Time, Inode: info.Ino})
 	}
 	b.areaOf[dir] = at
 	return at, nil

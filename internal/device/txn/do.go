@@ -98,7 +98,7 @@ func (t *txn) call(ctx context.Context, n int, old bool, c script.Call) error {
 	if t.ids != nil {
 		t.ids.forget()
 	}
-	if err != nil {
+	if err != nil && (c.Action == james.ActionRestore || c.Try > 0) { // any other is why undoing begins, and told then
 		log.WithError(err).Warn("script failed")
 	}
 	return err

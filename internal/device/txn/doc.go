@@ -20,6 +20,10 @@
 // new file whose staged copy is gone goes back to the work area. So undoing can be
 // cut off anywhere and begun again, by this process or the next, in whatever order
 // the disk kept it.
+// Undoing takes no room on the disk and needs no journal that can be written:
+// what it puts back was made before anything changed, directories among it. Only
+// a directory that a script has removed is made anew.
+//
 // Between the "away" of a path and the "place" of it everything is synced once,
 // so that a power cut cannot keep the second and lose the first.
 //

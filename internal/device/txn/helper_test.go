@@ -141,6 +141,7 @@ type world struct {
 	*packets
 	hook   disk.Hook
 	each   bool // fsync every file by itself
+	acls   bool // directories have attributes and access control lists
 	opts   txn.Options
 	runner script.Runner
 	disk   *disk.Disk
@@ -261,7 +262,7 @@ func (w *world) checkClean() {
 		names[e.Name()] = true
 	}
 	for name := range names {
-		if !slices.Contains([]string{"state.json", "journal", "lock", "turn", "manifests", "run"}, name) {
+		if !slices.Contains([]string{"state.json", "journal", "lock", "turn", "id", "manifests", "run"}, name) {
 			w.t.Fatalf("left in the state directory: %s", name)
 		}
 	}

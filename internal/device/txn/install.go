@@ -165,7 +165,11 @@ func (b *builder) ensureOne(s *step, dir string) (*op, error) {
 	}
 	b.ours[dir] = true
 	b.view.set(dir, node{kind: james.TypeDir})
-	return &op{Kind: opMkdir, Path: james.Path(dir), Area: at}, nil
+	o := &op{Kind: opMkdir, Path: james.Path(dir), Area: at}
+	if rmdir, ok := b.removed[dir]; ok {
+		o.Pair = b.ops[rmdir].Name
+	}
+	return o, nil
 }
 
 // ownerOf returns an app of after that claims what is not a directory at path.

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ type Options struct {
 	Scripts  *script.Runner     // nil means the zero Runner
 	Log      logrus.FieldLogger // nil means no log
 	Now      func() time.Time   // nil means time.Now
+	Rand     io.Reader          // nil means crypto/rand.Reader
 	// ConfigDirs are the directories whose regular files are configuration; nil
 	// means "etc".
 	ConfigDirs []james.Path
@@ -65,11 +67,14 @@ type Installer struct {
 	// own is the lock of the agent of the state directory, turn that of whoever
 	// changes something in it or on the device, of any process.
 	own, turn *disk.Lock
+	id        string // of the state directory; "" where it has none
 
 	busy sync.Mutex // guards turn, and what is below
 	log  *journal.Journal
 	// pending says that the journal holds a transaction that has not ended.
 	pending bool
+	// left is a transaction that is undone but not cleaned up; nil for none.
+	left *txn
 
 	verifying sync.Mutex // guards what Verify remembers
 	memos     map[string]*memo
@@ -97,6 +102,9 @@ func Open(o Options) (*Installer, error) {
 	}
 	if o.Sleep == nil {
 		o.Sleep = sleep
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
 	}
 	if o.ConfigDirs == nil {
 		o.ConfigDirs = []james.Path{"etc"}
@@ -139,6 +147,9 @@ func (i *Installer) open() (err error) {
 	}
 	if i.owner, err = i.runner(); err != nil {
 		return err
+	}
+	if err := i.loadID(!i.Beside); err != nil {
+		i.Log.WithError(err).Warn("the state directory has no id")
 	}
 	i.inv, err = loadInventory(i.state, stateFile)
 	return err
@@ -243,14 +254,19 @@ func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*j
 // returns its report; nil when there was none. One that was on probation is put
 // on it again. A report of Broken means that it could not be undone; the next
 // Recover or Apply tries again. When ctx is done the transaction is ended all the
-// same, but for one on probation, which is left so: ErrOnProbation.
+// same, but for one on probation, which is left so: ErrOnProbation. Then the work
+// areas are removed that a power cut has left behind.
 func (i *Installer) Recover(ctx context.Context) (*james.Report, error) {
 	leave, err := i.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	return i.recover(ctx)
+	report, err := i.recover(ctx)
+	if err == nil && !i.pending {
+		i.removeLeftovers()
+	}
+	return report, err
 }
 
 // endPending ends the transaction that somebody has left in the journal.

@@ -2,9 +2,12 @@ package txn
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/pkg/james"
@@ -17,6 +20,7 @@ const (
 	journalFile = "journal"
 	lockFile    = "lock"      // of the agent, for as long as it runs
 	turnFile    = "turn"      // of a transaction
+	idFile      = "id"        // says whose a work area is
 	manifestDir = "manifests" // of the installed packets and those of the transaction
 	runDir      = "run"       // the scripts of the transaction
 )
@@ -87,5 +91,32 @@ func (i *Installer) dropManifests() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// idLen is the length of the id of a state directory.
+const idLen = 32
+
+// loadID reads the id of the state directory, or gives it one. Without one, on a
+// disk that was full from the beginning, work areas that are left behind cannot
+// be told from those of others and stay until the next transaction.
+func (i *Installer) loadID(make bool) error {
+	raw, err := i.state.ReadFile(idFile, idLen)
+	if id := string(raw); err == nil && len(id) == idLen && strings.Trim(id, "0123456789abcdef") == "" {
+		i.id = id
+		return nil
+	}
+	if !make {
+		return nil // the agent will
+	}
+	var random [idLen / 2]byte
+	if _, err := io.ReadFull(i.Rand, random[:]); err != nil {
+		return james.Errorf(james.KindInternal, "random numbers", "%w", err)
+	}
+	id := hex.EncodeToString(random[:])
+	if err := i.state.Replace(idFile, []byte(id), 0o600); err != nil {
+		return err
+	}
+	i.id = id
 	return nil
 }

@@ -28,7 +28,8 @@ type op struct {
 	Path james.Path `json:"path,omitempty"` // physical
 	Area int        `json:"area,omitzero"`  // index of the work area of Path
 	Name string     `json:"name,omitempty"` // in the work area
-	// Pair, of a place, is the Name of the away of the same path before it.
+	// Pair, of a place, is the Name of the away of the same path before it, and of
+	// a mkdir that of the rmdir.
 	Pair string `json:"pair,omitempty"`
 	Was  *meta  `json:"was,omitempty"` // of a directory, before
 	Step int    `json:"step,omitzero"`
@@ -62,24 +63,6 @@ func mirror(s james.ScriptName) james.ScriptName {
 		james.Postinst: james.Prerm, james.Prerm: james.Postinst,
 	}[s]
 }
-
-// area is the work area of one mount.
-type area struct {
-	Top  james.Path `json:"top"`  // topmost directory of the mount in the install root
-	Time time.Time  `json:"time"` // of Top, before the area was made in it
-	// Changed says that the transaction changes names in Top, so that its time is
-	// not set back after a commit.
-	Changed bool `json:"changed,omitzero"`
-
-	batch *disk.Batch
-}
-
-// workDir is the name of a work area. No packet may have a path of that name.
-const workDir = ".jamesc"
-
-func (a *area) dir() string            { return join(string(a.Top), workDir) }
-func (a *area) old(name string) string { return a.dir() + "/old/" + name }
-func (a *area) new(name string) string { return a.dir() + "/new/" + name }
 
 func join(dir, name string) string {
 	if dir == "." {
@@ -137,6 +120,10 @@ func (s *step) action() james.Action {
 		return james.ActionRemove
 	}
 	return james.ActionUpgrade
+}
+
+func (s *step) hasScripts() bool {
+	return s.Old != nil && len(s.Old.Scripts) > 0 || s.New != nil && len(s.New.Scripts) > 0
 }
 
 func (s *step) side(old bool) *side {

@@ -18,10 +18,10 @@ type builder struct {
 	inv   *inventory
 	// ours are the directories that the installer made, or will.
 	ours map[string]bool
-	// away finds the op at a physical path, needed the new packet that needs a
-	// directory there.
-	away   map[string]int
-	needed map[string]james.App
+	// away and removed find the op at a physical path, needed the new packet that
+	// needs a directory there.
+	away, removed map[string]int
+	needed        map[string]james.App
 	// before are the claims of what is installed, coming those of new packets.
 	before *claims
 	coming map[string]*claim
@@ -63,6 +63,9 @@ func (t *txn) prepare(ctx context.Context, src Source) error {
 		}
 		if !b.again {
 			t.next = b.nextInventory(next)
+			if err := b.checkAreas(); err != nil {
+				return err
+			}
 			return b.checkSpace()
 		}
 	}
@@ -75,7 +78,7 @@ func (t *txn) newBuilder(yields map[string]map[string]bool) *builder {
 	t.ops, t.areas, t.ids = nil, nil, newIDs(t.i.Disk)
 	b := &builder{
 		txn: t, first: newView(t.i.Disk), view: newView(t.i.Disk), ids: t.ids, inv: t.i.inventory(),
-		ours: map[string]bool{}, away: map[string]int{}, needed: map[string]james.App{},
+		ours: map[string]bool{}, away: map[string]int{}, removed: map[string]int{}, needed: map[string]james.App{},
 		coming: map[string]*claim{}, yields: yields, taken: map[string]map[james.Path]bool{}, gone: map[string]bool{},
 		mounts: map[uint64]int{}, areaOf: map[string]int{},
 		isConfig: map[*james.Manifest]func(*james.Entry, string) bool{}, localMeta: map[string]*disk.Info{},

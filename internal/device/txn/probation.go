@@ -137,6 +137,14 @@ func (t *txn) recoverProbation(ctx context.Context) (*james.Report, error) {
 		t.warn("%v", err)
 		return t.report(james.Broken, interrupted("while the change was on probation")), nil
 	}
+	began, err := t.undoingBegan()
+	if err != nil {
+		return nil, err
+	}
+	if began {
+		t.failed = interrupted("while the change was undone")
+		return t.recoverBack(ctx)
+	}
 	return t.finish(ctx)
 }
 

@@ -1,7 +1,12 @@
 package txn
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 
@@ -27,6 +32,9 @@ func (i *Installer) recover(ctx context.Context) (*james.Report, error) {
 		return nil, err
 	}
 	defer t.close()
+	if i.left != nil && i.left.same(t) {
+		return nil, i.left.endUndone()
+	}
 	t.log.Info("ending an interrupted transaction")
 	t.endRun()
 	report, err := t.recover(ctx)
@@ -50,6 +58,11 @@ func (i *Installer) loadTxn(records [][]byte) (*txn, error) {
 	}
 	t.log = i.Log.WithFields(logrus.Fields{"txn": t.plan.ID.Short(), "revision": t.plan.Revision, "recover": true})
 	return t, nil
+}
+
+// same reports whether both are the same transaction.
+func (t *txn) same(other *txn) bool {
+	return t.plan.ID == other.plan.ID && t.started.Equal(other.started)
 }
 
 // recover ends the transaction: forward after the commit record, back before it,
@@ -105,26 +118,84 @@ func (t *txn) reopen() error {
 	if err := t.openAreas(); err != nil {
 		return err
 	}
-	return t.rewriteScripts()
+	t.rewriteScripts()
+	return nil
 }
 
-// openAreas opens the work areas. One that is missing was not removed by us, as
-// the old files in it are still needed: its file system is not there.
+// openAreas opens the work areas. One that is missing was either removed by us,
+// when everything was undone and the journal could not say so or has lost that,
+// or its file system is not there.
 func (t *txn) openAreas() error {
-	for _, a := range t.areas {
+	for n, a := range t.areas {
 		there, err := t.i.Disk.Exists(a.dir())
-		if err == nil && !there {
-			err = james.Errorf(james.KindUnavailable, t.i.Disk.Abs(a.dir()), "is missing, with the old files in it").
-				WithHint("mount the file system of %s and start the agent again", t.i.Disk.Abs(string(a.Top)))
-		}
 		if err != nil {
 			return err
+		}
+		if !there {
+			if a.done, err = t.undoneIn(n); err != nil {
+				return err
+			}
+		}
+		if !there && !a.done {
+			return james.Errorf(james.KindUnavailable, t.i.Disk.Abs(a.dir()), "is missing, with the old files in it").
+				WithHint("mount the file system of %s and start the agent again", t.i.Disk.Abs(string(a.Top)))
+		}
+		if a.done || a.batch != nil {
+			continue
 		}
 		if a.batch, err = t.i.Disk.NewBatch(a.dir()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// undoingBegan reports whether the disk shows that a transaction that was done has
+// begun to be undone. A journal that could not be written does not tell.
+func (t *txn) undoingBegan() (bool, error) {
+	for _, o := range t.ops {
+		a := t.areas[o.Area]
+		var unlike bool
+		var err error
+		switch {
+		case o.Kind == opPlace && !a.done:
+			unlike, err = t.i.Disk.Exists(a.new(o.Name))
+		case o.Kind == opAway && !a.done:
+			unlike, err = t.i.Disk.Exists(a.old(o.Name))
+			unlike = !unlike
+		case o.Kind == opPlace || o.Kind == opAway:
+			unlike = true
+		}
+		if unlike || err != nil {
+			return unlike, err
+		}
+	}
+	return false, nil
+}
+
+// undoneIn reports whether the file system of the n-th work area is there and
+// looks as before: nothing lies where nothing was, and nothing is missing that no
+// script can have removed.
+func (t *txn) undoneIn(n int) (bool, error) {
+	top, err := t.i.Disk.Lstat(string(t.areas[n].Top))
+	if err != nil || top.Ino != t.areas[n].Inode {
+		return false, ignore(err, os.ErrNotExist)
+	}
+	for _, o := range t.ops {
+		if o.Area != n || o.Kind != opAway && o.Kind != opRmdir && (o.Kind != opPlace || o.Pair != "") {
+			continue
+		}
+		info, err := t.i.Disk.Lstat(string(o.Path))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+		placed := err == nil && o.Kind == opPlace && !info.IsDir()
+		missing := err != nil && o.Kind != opPlace && !t.steps[o.Step].hasScripts()
+		if placed || missing {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // checkUntouched fails where the journal says that nothing was changed yet and
@@ -141,28 +212,45 @@ func (t *txn) checkUntouched() error {
 	return nil
 }
 
-// rewriteScripts writes the scripts again that undoing may run: they were not
-// made durable.
-func (t *txn) rewriteScripts() error {
-	if err := t.i.state.MkdirAll(runDir, 0o700); err != nil {
-		return err
-	}
+// rewriteScripts writes the scripts again that undoing may run, as they were not
+// made durable. What of them cannot be had is told in the report when its turn
+// comes, and stops nothing: the files come back without a script.
+func (t *txn) rewriteScripts() {
 	for n, s := range t.steps {
 		for _, old := range []bool{true, false} {
 			side := s.side(old)
 			if side == nil || len(side.Scripts) == 0 {
 				continue
 			}
-			m, err := t.i.manifest(side.App)
-			if err != nil {
-				return err
-			}
-			for name, body := range m.Scripts {
-				if err := script.Write(t.i.state, scriptFile(n, old, name), body); err != nil {
-					return err
-				}
+			if err := t.rewriteSide(n, old, side); err != nil {
+				t.log.WithError(err).WithField("packet", side.App.String()).Warn("scripts cannot be made ready to undo a packet")
 			}
 		}
 	}
-	return nil
+}
+
+func (t *txn) rewriteSide(n int, old bool, s *side) error {
+	m, err := t.i.manifest(s.App)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, name := range slices.Sorted(maps.Keys(m.Scripts)) {
+		path, body := scriptFile(n, old, name), m.Scripts[name]
+		if t.i.holdsScript(path, body) {
+			continue // writing it takes room
+		}
+		failed = errors.Join(failed, script.Write(t.i.state, path, body))
+	}
+	return failed
+}
+
+// holdsScript reports whether the script lies at path, ready to run.
+func (i *Installer) holdsScript(path string, body []byte) bool {
+	info, err := i.state.Lstat(path)
+	if err != nil || info.Mode != 0o700 {
+		return false
+	}
+	have, err := i.state.ReadFile(path, int64(len(body)))
+	return err == nil && bytes.Equal(have, body)
 }

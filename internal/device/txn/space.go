@@ -37,6 +37,16 @@ func (b *builder) checkSpace() error {
 		return err
 	}
 	state.bytes += int64(len(b.ops)) * opBytes
+	for _, o := range b.ops {
+		if o.Kind != opRmdir { // undoing has a copy of each directory
+			continue
+		}
+		n, err := addNeed(needs, b.i.Disk, string(b.areas[o.Area].Top))
+		if err != nil {
+			return err
+		}
+		n.file(1)
+	}
 	for _, s := range b.steps {
 		if s.New == nil {
 			continue

@@ -36,6 +36,9 @@ func (t *txn) stage(ctx context.Context, src Source) error {
 			return &stepError{s, err}
 		}
 	}
+	if err := t.stageDirs(); err != nil {
+		return err
+	}
 	if err := t.stageState(); err != nil {
 		return err
 	}
@@ -79,22 +82,27 @@ func (o *op) changesNames() bool {
 	return o.Kind == opAway || o.Kind == opPlace || o.Kind == opMkdir || o.Kind == opRmdir
 }
 
-func (t *txn) makeArea(a *area) (err error) {
-	d := t.i.Disk
-	if err := d.RemoveAll(a.dir()); err != nil { // nobody else has a directory of that name
-		return err
-	}
-	for _, dir := range []string{a.dir(), a.dir() + "/old", a.dir() + "/new"} {
-		if err := d.Mkdir(dir, 0o700); err != nil {
+// stageDirs makes, for every directory that is to be removed, the one that
+// undoing puts in its place: making it then would need room on the disk. Its
+// owner may write to it until then, as a directory cannot move otherwise.
+func (t *txn) stageDirs() error {
+	for _, o := range t.ops {
+		if o.Kind != opRmdir {
+			continue
+		}
+		a, path := t.areas[o.Area], t.areas[o.Area].dirCopy(o.Name)
+		a.batch.Add(a.dir() + "/new")
+		a.batch.Add(path)
+		if err := t.i.Disk.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		m := o.Was.disk()
+		m.Mode |= 0o700
+		if err := t.i.Disk.SetMeta(path, m); err != nil {
 			return err
 		}
 	}
-	a.batch, err = d.NewBatch(a.dir())
-	if err == nil {
-		a.batch.Add(string(a.Top))
-		a.batch.Add(a.dir())
-	}
-	return err
+	return nil
 }
 
 // stageStep stages the files of a step's new packet.
@@ -286,6 +294,7 @@ func (t *txn) getReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.ready = true // the journal may say so from here on, whatever the sync says
 	return t.record(slices.Concat(ops, times, []*record{{Ready: true}})...)
 }
 

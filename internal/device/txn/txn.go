@@ -42,6 +42,7 @@ type txn struct {
 	probation                int // how often it was put on probation
 	failed                   *failure
 	warnings                 []string
+	mute                     bool // it was warned that the journal cannot be written
 }
 
 // dirTime is the time of a directory.
@@ -114,13 +115,13 @@ func (t *txn) flush() error {
 
 // commit makes what was done final. When it is unknown whether the commit record
 // is durable, neither going back nor forward is safe: the next Recover reads the
-// journal and knows.
+// journal and knows. A record that was not even written whole is not there.
 func (t *txn) commit(ctx context.Context) *james.Report {
 	before := t.i.log.Mark()
 	err := t.record(&record{Commit: true})
 	if err != nil {
 		t.failed = t.failure(err)
-		if err := t.i.log.Rewind(before); err != nil {
+		if err := t.i.log.Rewind(before); err != nil && t.i.log.Unsure() {
 			t.warn("the commit record may be written or not: %v", err)
 			return t.report(james.Broken, t.failed)
 		}
@@ -150,8 +151,18 @@ func (t *txn) forward() error {
 	return t.cleanUp(false)
 }
 
-// discard ends a transaction that has changed nothing yet.
-func (t *txn) discard() error { return t.cleanUp(true) }
+// discard ends a transaction that has changed nothing yet. Where the journal may
+// say that it was about to, that is ended as if it had been undone.
+func (t *txn) discard() error {
+	if !t.ready {
+		return t.cleanUp(true)
+	}
+	if err := t.endUndone(); err != nil {
+		t.i.left = t
+		return err
+	}
+	return nil
+}
 
 // cleanUp removes what the transaction needed, and its journal at last. back
 // says that the directories' times are to be those of before.
@@ -161,41 +172,25 @@ func (t *txn) cleanUp(back bool) error {
 			return err
 		}
 	}
-	for _, name := range []string{nextFile, runDir} {
-		if err := t.i.state.RemoveAll(name); err != nil {
-			return err
-		}
-	}
-	if err := t.i.state.Mkdir(runDir, 0o700); err != nil {
-		return err
-	}
-	if err := t.i.dropManifests(); err != nil {
+	if err := t.cleanState(); err != nil {
 		return err
 	}
 	if err := t.i.log.Reset(); err != nil {
 		return err
 	}
-	t.i.pending = false
+	t.i.pending, t.i.left = false, nil
 	return nil
 }
 
-// removeArea durably removes a work area, and with it the old files.
-func (t *txn) removeArea(a *area, back bool) error {
-	there, err := t.i.Disk.Exists(a.dir())
-	if err != nil {
+// cleanState removes what the transaction needed in the state directory.
+func (t *txn) cleanState() error {
+	if err := t.i.state.RemoveAll(nextFile); err != nil {
 		return err
 	}
-	if there {
-		if err := t.i.Disk.RemoveAll(a.dir()); err != nil {
-			return err
-		}
+	if err := emptyDir(t.i.state, runDir); err != nil { // the directory stays: making it takes room
+		return err
 	}
-	if back || !a.Changed {
-		if err := t.setTime(dirTime{Path: a.Top, Time: a.Time}); err != nil {
-			return err
-		}
-	}
-	return ignore(t.i.Disk.Fsync(string(a.Top)), os.ErrNotExist)
+	return t.i.dropManifests()
 }
 
 // setTime gives a directory its time of before, if it has another.
