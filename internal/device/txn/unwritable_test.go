@@ -45,7 +45,7 @@ func TestStateDirectoryFails(t *testing.T) {
 			t.Run(fmt.Sprintf("%v, %s", errno, s.name), func(t *testing.T) {
 				t.Parallel()
 				want := reference(t, s)
-				for _, n := range points(want.ops, len(s.name)+int(errno)) {
+				for _, n := range fewPoints(want.ops, len(s.name)+int(errno)) {
 					when := fmt.Sprintf("%v from operation %d", errno, n)
 					tr := newTrial(t, s)
 					var count atomic.Int64
@@ -145,7 +145,7 @@ func TestCrashWithoutAJournal(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			want := reference(t, s)
-			for _, n := range points(want.ops/3, len(s.name)) {
+			for _, n := range fewPoints(want.ops/3, len(s.name)) {
 				n *= 3
 				for m := 1 + n%3; ; m += 7 {
 					when := fmt.Sprintf("full from operation %d, dead %d later", n, m)
