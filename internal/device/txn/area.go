@@ -33,14 +33,20 @@ type area struct {
 // workDir is the name of a work area. No packet may have a path of that name.
 const workDir = ".jamesc"
 
-// ownerPrefix and the id of the state directory are the name of a directory that
+// A prefix and the id of the state directory are the name of a directory that
 // says whose a work area is; its time is that of the area's Top. It is the last
 // one to be removed, by its name.
-const ownerPrefix = "owner-"
+const (
+	ownerPrefix   = "owner-"
+	undoingPrefix = "undoing-" // see markUndoing
+)
 
 func (a *area) dir() string            { return join(string(a.Top), workDir) }
 func (a *area) old(name string) string { return a.dir() + "/old/" + name }
 func (a *area) new(name string) string { return a.dir() + "/new/" + name }
+
+// mark is the directory that says whose the area is.
+func (a *area) mark(prefix, id string) string { return a.dir() + "/" + prefix + id }
 
 // dirCopy is the directory that undoing puts in the place of one that the rmdir
 // of that name removes.
@@ -71,10 +77,8 @@ func (t *txn) makeArea(a *area) (err error) {
 	if err := t.clearACLs(a.dir()); err != nil {
 		return err
 	}
-	if t.i.id != "" {
-		if err := t.markArea(a); err != nil {
-			return err
-		}
+	if err := t.markArea(a); err != nil {
+		return err
 	}
 	for _, dir := range []string{a.dir() + "/old", a.dir() + "/new"} {
 		if err := d.Mkdir(dir, 0o700); err != nil {
@@ -91,11 +95,42 @@ func (t *txn) makeArea(a *area) (err error) {
 
 // markArea notes in an area whose it is.
 func (t *txn) markArea(a *area) error {
-	mark := a.dir() + "/" + ownerPrefix + t.i.id
+	mark := a.mark(ownerPrefix, t.i.id)
 	if err := t.i.Disk.Mkdir(mark, 0o700); err != nil {
 		return err
 	}
 	return t.i.Disk.SetTime(mark, a.Time)
+}
+
+// markUndoing notes durably in the work areas that a transaction on probation is
+// being undone, where the journal cannot say so: else the next start would go on
+// with the probation of what is undone in part. It takes no room.
+func (t *txn) markUndoing() error {
+	for _, a := range t.areas {
+		if a.done {
+			continue
+		}
+		err := t.i.Disk.Rename(a.mark(ownerPrefix, t.i.id), a.mark(undoingPrefix, t.i.id))
+		if err := ignore(err, os.ErrNotExist); err != nil {
+			return err
+		}
+		if err := t.i.Disk.Fsync(a.dir()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undoingBegan reports whether a work area says that the transaction is being
+// undone, or is gone, as it was undone.
+func (t *txn) undoingBegan() (bool, error) {
+	for _, a := range t.areas {
+		marked, err := t.i.Disk.Exists(a.mark(undoingPrefix, t.i.id))
+		if a.done || marked || err != nil {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // clearACLs takes from a directory what it has inherited of the one above: what
@@ -174,7 +209,10 @@ func (i *Installer) removeLeftover(a *area) error {
 	if err = errors.Join(err, ownerless(i.Disk, a, n)); err != nil {
 		return err
 	}
-	mark, unmarked := i.Disk.Lstat(a.dir() + "/" + ownerPrefix + i.id)
+	mark, unmarked := i.Disk.Lstat(a.mark(ownerPrefix, i.id))
+	if unmarked != nil {
+		mark, unmarked = i.Disk.Lstat(a.mark(undoingPrefix, i.id))
+	}
 	if err := i.Disk.RemoveAll(a.dir()); err != nil || unmarked != nil {
 		return err
 	}
@@ -188,5 +226,5 @@ func (i *Installer) owns(a *area) bool {
 	if err != nil || i.id == "" {
 		return false
 	}
-	return len(names) == 0 || slices.Contains(names, ownerPrefix+i.id)
+	return len(names) == 0 || slices.Contains(names, ownerPrefix+i.id) || slices.Contains(names, undoingPrefix+i.id)
 }

@@ -150,29 +150,6 @@ func (t *txn) openAreas() error {
 	return nil
 }
 
-// undoingBegan reports whether the disk shows that a transaction that was done has
-// begun to be undone. A journal that could not be written does not tell.
-func (t *txn) undoingBegan() (bool, error) {
-	for _, o := range t.ops {
-		a := t.areas[o.Area]
-		var unlike bool
-		var err error
-		switch {
-		case o.Kind == opPlace && !a.done:
-			unlike, err = t.i.Disk.Exists(a.new(o.Name))
-		case o.Kind == opAway && !a.done:
-			unlike, err = t.i.Disk.Exists(a.old(o.Name))
-			unlike = !unlike
-		case o.Kind == opPlace || o.Kind == opAway:
-			unlike = true
-		}
-		if unlike || err != nil {
-			return unlike, err
-		}
-	}
-	return false, nil
-}
-
 // undoneIn reports whether the file system of the n-th work area is there and
 // looks as before: nothing lies where nothing was, and nothing is missing that no
 // script can have removed.

@@ -41,7 +41,11 @@ func (t *txn) undoAll(ctx context.Context) *james.Report {
 // undo brings back what was before. It may be cut off anywhere, also by an
 // error, and begun again. It does not need a journal that can be written.
 func (t *txn) undo(ctx context.Context) error {
-	t.tell(&record{Undo: t.failed})
+	if told := t.tell(&record{Undo: t.failed}); !told && t.probation > 0 {
+		if err := t.markUndoing(); err != nil {
+			return err
+		}
+	}
 	t.i.Disk.Forget()
 	for n, o := range slices.Backward(t.ops) {
 		if err := t.undoOne(ctx, n, o); err != nil {
@@ -63,10 +67,12 @@ func (t *txn) undo(ctx context.Context) error {
 // tell notes durably how far undoing is. That it cannot stops nothing: what a
 // next start then does not know is that a mirror has begun or ended, so that it
 // runs again, and why the transaction failed.
-func (t *txn) tell(r *record) {
-	if err := t.record(r); err != nil {
+func (t *txn) tell(r *record) (told bool) {
+	err := t.record(r)
+	if err != nil {
 		t.untold(err)
 	}
+	return err == nil
 }
 
 // untold warns, once, that the journal cannot be written.

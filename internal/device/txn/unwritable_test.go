@@ -172,7 +172,7 @@ func TestCrashWithoutAJournal(t *testing.T) {
 					tr.checkClean()
 					asAfter, asBefore := diff(withoutTop(want.after), withoutTop(tr.tree(false))), diff(withoutTop(tr.before), withoutTop(tr.tree(true)))
 					if tr.apps() == want.apps && asAfter != "" || tr.apps() != want.apps && asBefore != "" {
-						t.Fatalf("%s: %+v\n%s", when, r, asBefore)
+						t.Fatalf("%s: %+v\nafter:\n%s\nbefore:\n%s", when, r, asAfter, asBefore)
 					}
 					if dead.Load() == 0 {
 						break
