@@ -13,7 +13,11 @@ DESTDIR ?=
 # GOARCH, a comma, and for arm and mips the variant.
 DIST := amd64 arm64 arm,7 arm,6 arm,5 386 riscv64 mips,softfloat mipsle,softfloat
 
-.PHONY: help build demo test race lint e2e bench bench-all fuzz cover dist install clean
+# For powercut; a seed of 0 stands for another one each time.
+CUTS    ?= 50
+SEED    ?= 0
+
+.PHONY: help build demo test race lint e2e powercut bench bench-all fuzz cover dist install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -40,6 +44,10 @@ lint: ## gofmt, go vet, staticcheck, the directions of imports
 	go vet -C internal/e2e/mongod ./...
 	go tool staticcheck ./...
 	go test -run TestDirection ./internal/e2e
+
+powercut: ## a virtual machine loses its power CUTS times in the middle of upgrades (docs/crash.md); SEED=n chooses the moments
+	go build -o build/powercut/ ./internal/e2e/powercut
+	build/powercut/powercut -cuts $(CUTS) -seed $(SEED)
 
 bench: ## the budgets, each as a ratio within one run (docs/benchmarks.md)
 	go test -run '^$$' -bench Budgets -benchtime 1x ./internal/e2e/budget
@@ -75,4 +83,4 @@ install: build ## the programs and the systemd units, under PREFIX (/usr/local) 
 	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh --from bin server agent
 
 clean: ## what the other targets have built
-	rm -rf bin dist cover.out cover.html
+	rm -rf bin dist build cover.out cover.html
