@@ -9,7 +9,8 @@ import (
 
 // Plan returns what a device with those system tags and installed apps has to
 // do to get into the desired state. The removals come first, sorted by name;
-// then what is installed or upgraded, in the desired state's order.
+// then what is installed or upgraded, in the desired state's order. A removal of
+// an app that the desired state names to be purged says so.
 //
 // An app that has a problem makes no step, and what is installed of its name
 // stays. Without a desired state, or with one that was unset, the device is left
@@ -24,7 +25,7 @@ func Plan(c Catalogue, installed []james.App, desired *james.Desired, system jam
 		return james.NewPlan(desired.Revision, nil, nil)
 	}
 	has := byName(installed)
-	steps := removals(has, desired.Apps)
+	steps := removals(has, desired)
 	var problems []james.Problem
 	for _, app := range desired.Apps {
 		packet, problem := Find(c, app, system)
@@ -45,7 +46,8 @@ func Plan(c Catalogue, installed []james.App, desired *james.Desired, system jam
 
 // removals returns the steps for the installed apps that nobody wants; has is
 // sorted by name.
-func removals(has, wanted []james.App) []james.Step {
+func removals(has []james.App, desired *james.Desired) []james.Step {
+	wanted := desired.Apps
 	keep := make([]bool, len(has))
 	kept := 0
 	for i := range wanted {
@@ -60,7 +62,7 @@ func removals(has, wanted []james.App) []james.Step {
 	steps := make([]james.Step, 0, len(has)-kept+len(wanted))
 	for i, wanted := range keep {
 		if !wanted {
-			steps = append(steps, james.Step{Old: clone(has[i])})
+			steps = append(steps, james.Step{Old: clone(has[i]), Purge: slices.Contains(desired.Purge, has[i].Name)})
 		}
 	}
 	return steps

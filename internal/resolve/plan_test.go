@@ -19,6 +19,7 @@ func TestPlan(t *testing.T) {
 		name      string
 		installed []string // "name tags"
 		desired   []string
+		purge     []string
 		none      bool // no desired state
 		unset     bool
 		want      []string // "action name tags"
@@ -32,6 +33,8 @@ func TestPlan(t *testing.T) {
 		{name: "removals come first and sorted", installed: []string{"z v1", "b v1", "a v1"}, desired: []string{"c v1", "a v2"},
 			want: []string{"remove b", "remove z", "install c s,v1", "upgrade a s,v2"}},
 		{name: "an empty desired state removes all", installed: []string{"b v1", "a v1"}, want: []string{"remove a", "remove b"}},
+		{name: "what is to be purged", installed: []string{"a v1", "b v1", "c v1"}, desired: []string{"c v1"}, purge: []string{"b", "z"},
+			want: []string{"remove a", "remove b, purge"}},
 		{name: "no desired state leaves the device alone", installed: []string{"a v1"}, none: true},
 		{name: "so does one that was unset", installed: []string{"a v1"}, unset: true},
 		{name: "what has a problem keeps what is installed", installed: []string{"a v1", "b v1"}, desired: []string{"a v9,q", "b v2"},
@@ -41,7 +44,7 @@ func TestPlan(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			desired := &james.Desired{Revision: 7, Unset: test.unset}
+			desired := &james.Desired{Revision: 7, Unset: test.unset, Purge: test.purge}
 			for _, s := range test.desired {
 				desired.Apps = append(desired.Apps, app(s))
 			}
@@ -54,6 +57,9 @@ func TestPlan(t *testing.T) {
 				line := string(s.Action()) + " " + s.Name()
 				if s.New != nil {
 					line += " " + s.New.Tags.String()
+				}
+				if s.Purge {
+					line += ", purge"
 				}
 				steps = append(steps, line)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/trusch/jamesd/internal/resolve"
@@ -32,8 +33,9 @@ func noDesired(id string) error {
 	return james.Errorf(james.KindNotFound, "device "+id, "has no desired state")
 }
 
-// SetDesired makes the apps of req.State what the device is to have; its system
-// tags are a description and change nothing. A state that the device has already
+// SetDesired makes the apps of req.State what the device is to have, and its names
+// to purge those that go with their configuration files; its system tags are a
+// description and change nothing. A state that the device has already
 // keeps its revision.
 //
 // It fails with james.KindInvalid for a malformed state, and unless req.Force is
@@ -44,6 +46,7 @@ func (f *Fleet) SetDesired(ctx context.Context, by string, req james.SetDesiredR
 	if err != nil {
 		return james.SetDesiredResponse{}, err
 	}
+	purge := sortedUnique(req.State.Purge)
 	if err := f.refresh(ctx); err != nil { // what is wanted may be new, from another jamesd
 		return james.SetDesiredResponse{}, err
 	}
@@ -54,11 +57,13 @@ func (f *Fleet) SetDesired(ctx context.Context, by string, req james.SetDesiredR
 	}
 	resp := james.SetDesiredResponse{Warnings: warnings}
 	saved, err := f.saveDesired(ctx, id, func(old *james.Desired) (*james.Desired, error) {
-		resp.Changed = old == nil || old.Unset || !sameApps(old.Apps, apps)
+		resp.Changed = old == nil || old.Unset || !sameApps(old.Apps, apps) || !slices.Equal(old.Purge, purge)
 		if !resp.Changed {
 			return old, nil
 		}
-		return old.Next(id, apps, by, f.now()), nil
+		next := old.Next(id, apps, by, f.now())
+		next.Purge = purge
+		return next, nil
 	})
 	if err != nil {
 		return james.SetDesiredResponse{}, err
@@ -66,7 +71,7 @@ func (f *Fleet) SetDesired(ctx context.Context, by string, req james.SetDesiredR
 	resp.Desired = *saved
 	if resp.Changed {
 		f.event(ctx, james.Event{Kind: james.EventDesiredSet, Actor: by, Device: id,
-			Text: fmt.Sprintf("revision %d of the desired state of %s was set: %s", saved.Revision, id, appsText(apps))})
+			Text: fmt.Sprintf("revision %d of the desired state of %s was set: %s%s", saved.Revision, id, appsText(apps), purgeText(purge))})
 	}
 	return resp, nil
 }
@@ -81,7 +86,7 @@ func wantedApps(state *james.State) ([]james.App, error) {
 	for i, a := range state.Apps {
 		apps[i] = james.App{Name: a.Name, Tags: a.Tags}
 	}
-	raw, err := json.Marshal(apps)
+	raw, err := json.Marshal([]any{apps, state.Purge})
 	if err != nil {
 		return nil, james.Errorf(james.KindInternal, "desired state of "+state.ID, "%w", err)
 	}
@@ -109,6 +114,7 @@ func (f *Fleet) examine(state *james.State, force bool) (warnings []string, err 
 		}
 		warnings = append(warnings, state.ID+" has never polled; the state waits for it")
 	}
+	warnings = append(warnings, f.notThere(state)...)
 	problems := f.problems(state.Apps, tags)
 	if len(problems) > 0 && !force {
 		return nil, refuse(state.ID, problems)
@@ -117,6 +123,22 @@ func (f *Fleet) examine(state *james.State, force bool) (warnings []string, err 
 		warnings = append(warnings, fmt.Sprintf("%s is %s: %s", p.App.Name, p.Kind, p.Detail))
 	}
 	return warnings, nil
+}
+
+// notThere returns a warning for each app that is to be purged and is not
+// installed on a device that has polled; Fleet.mu is held.
+func (f *Fleet) notThere(state *james.State) (warnings []string) {
+	d := f.cat.devices[state.ID]
+	if d == nil || d.reported == nil {
+		return nil
+	}
+	for _, name := range state.Purge {
+		if !slices.ContainsFunc(d.reported.Apps, func(a james.App) bool { return a.Name == name }) {
+			warnings = append(warnings, fmt.Sprintf("%s is not installed on %s, so nothing is purged; configuration files that it left are removed when it is installed once more and then purged",
+				name, state.ID))
+		}
+	}
+	return warnings
 }
 
 // problems returns those of the apps that do not resolve; Fleet.mu is held.
@@ -157,6 +179,27 @@ func appsText(apps []james.App) string {
 		return "nothing is to be installed"
 	}
 	return strings.Join(names, "; ")
+}
+
+// purgeText names the first apps that are to go with their configuration files.
+func purgeText(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	more := ""
+	if len(names) > maxSteps+1 {
+		more = fmt.Sprintf(" and %d more", len(names)-maxSteps)
+		names = names[:maxSteps]
+	}
+	return "; to be purged: " + strings.Join(names, ", ") + more
+}
+
+// sortedUnique returns the names sorted and each once, nil for none.
+func sortedUnique(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
 // DeleteDesired leaves the device alone from now on, as it is. It fails with

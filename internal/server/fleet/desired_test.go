@@ -59,6 +59,52 @@ func TestSetDesired(t *testing.T) {
 	}
 }
 
+// TestPurge has an app to be purged count as a change of the desired state.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.add("a v1"), w.add("b v1")
+	w.poll("d1", report("s", a, b))
+	set := func(list []james.App, purge ...string) james.SetDesiredResponse {
+		t.Helper()
+		return must(w.SetDesired(t.Context(), "alice", james.SetDesiredRequest{State: james.State{ID: "d1", Apps: list, Purge: purge}}))
+	}
+	for _, c := range []struct {
+		apps     []james.App
+		purge    []string
+		revision uint64
+		warnings int
+		reason   string
+	}{
+		{apps("a v1"), nil, 1, 0, "not yet applied: remove b"},
+		{apps("a v1"), []string{"b"}, 2, 0, "not yet applied: remove b with its configuration"},
+		{apps("a v1"), []string{"b"}, 2, 0, "not yet applied: remove b with its configuration"},
+		{apps("a v1"), []string{"c", "b"}, 3, 1, "not yet applied: remove b with its configuration"},
+		{apps("a v1"), []string{"b", "c"}, 3, 1, "not yet applied: remove b with its configuration"},
+		{apps("a v1", "b v1"), nil, 4, 0, ""},
+	} {
+		resp := set(c.apps, c.purge...)
+		if resp.Desired.Revision != c.revision || len(resp.Warnings) != c.warnings {
+			t.Errorf("purge %q: revision %d, warnings %q", c.purge, resp.Desired.Revision, resp.Warnings)
+		}
+		if got := w.device("d1").Reason; got != c.reason {
+			t.Errorf("purge %q: reason %q, want %q", c.purge, got, c.reason)
+		}
+		if c.warnings > 0 && !strings.Contains(resp.Warnings[0], "c is not installed on d1") {
+			t.Errorf("warnings %q", resp.Warnings)
+		}
+	}
+	got := must(w.Desired(t.Context(), "d1"))
+	if got.Purge != nil || !slices.Equal(got.History[0].Purge, []string{"b", "c"}) || !slices.Equal(got.History[1].Purge, []string{"b"}) {
+		t.Errorf("the history is %+v", got.History)
+	}
+	_, err := w.SetDesired(t.Context(), "alice", james.SetDesiredRequest{State: james.State{ID: "d1", Apps: apps("a v1"), Purge: []string{"a"}}})
+	wantError(t, err, james.KindInvalid, "a is wanted too")
+	if resp, err := w.SetDesired(t.Context(), "alice", james.SetDesiredRequest{State: james.State{ID: "d9", Purge: []string{"b"}}, Force: true}); err != nil || len(resp.Warnings) != 1 {
+		t.Errorf("a device that never polled: %+v, %v", resp.Warnings, err)
+	}
+}
+
 func TestSetDesiredRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -80,6 +80,8 @@ func stepsText(steps []james.Step) string {
 func stepText(s *james.Step) string {
 	head := string(s.Action()) + " " + s.Name()
 	switch {
+	case s.New == nil && s.Purge:
+		return head + " with its configuration"
 	case s.New == nil:
 		return head
 	case s.Old == nil:

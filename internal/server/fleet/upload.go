@@ -21,7 +21,7 @@ import (
 // the entry, with james.KindExists where the name and tags have other content
 // and Replace is not set, and with james.KindInterrupted when r breaks off.
 func (f *Fleet) AddPacket(ctx context.Context, by string, req james.AddPacketRequest, r io.Reader) (james.AddPacketResponse, error) {
-	u := &upload{Fleet: f, by: by, replace: req.Replace, manifest: james.Manifest{Name: req.Name, Tags: req.Tags, Replaces: req.Replaces, Health: req.Health}}
+	u := &upload{Fleet: f, by: by, replace: req.Replace, manifest: james.Manifest{Name: req.Name, Tags: req.Tags, Replaces: sortedUnique(req.Replaces), Health: req.Health}}
 	if len(req.Scripts) > 0 {
 		u.manifest.Scripts = req.Scripts
 	}

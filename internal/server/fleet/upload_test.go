@@ -65,6 +65,30 @@ func TestAddPacket(t *testing.T) {
 	}
 }
 
+// TestAddPacketThatReplaces keeps the names sorted in the manifest, so that their
+// order makes no other packet.
+func TestAddPacketThatReplaces(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	add := func(replaces ...string) (james.AddPacketResponse, error) {
+		req := james.AddPacketRequest{Name: "a", Tags: james.MustTags("v1"), Replaces: replaces}
+		return w.AddPacket(t.Context(), "alice", req, bytes.NewReader(tarOf(t, "x", "etc/a")))
+	}
+	first := must(add("c", "b", "c"))
+	if got := first.Packet.Replaces; !slices.Equal(got, []string{"b", "c"}) {
+		t.Errorf("it replaces %q", got)
+	}
+	if again := must(add("b", "c")); again.Added || again.Packet.Digest != first.Packet.Digest {
+		t.Errorf("the same again: %+v", again)
+	}
+	for _, bad := range []string{"a", "", "x/y"} {
+		_, err := add(bad)
+		wantError(t, err, james.KindInvalid)
+	}
+	_, err := add()
+	wantError(t, err, james.KindExists)
+}
+
 func TestAddPacketAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
