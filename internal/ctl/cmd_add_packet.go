@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ type addPacketOptions struct {
 	tags       []string
 	scripts    map[james.ScriptName]*string // files
 	health     healthFlags
+	replaces   []string
 	replace    bool
 }
 
@@ -33,6 +35,9 @@ installed and removed. A script file that is empty stands for no script.
 
 The script of --health is run when everything of a plan is in place. If it fails,
 and fails again when it is tried again, the device undoes the whole plan.
+
+Two packets that have the same file cannot both be on a device, unless one of them
+names the other with --replaces: then the file is that of the one that does.
 
 A packet never changes. Adding one that is there already succeeds and changes
 nothing; other content of the same name and tags needs --replace, and the devices
@@ -57,6 +62,8 @@ that have the old content get the new one as an upgrade.`,
 		o.scripts[s] = f.String(string(s), "", "the "+string(s)+" script's `FILE`")
 	}
 	o.health.define(f)
+	f.StringSliceVar(&o.replaces, "replaces", nil, "`NAMES` of packets that this one may take files over from")
+	p.complete(cmd, "replaces", p.packetNameList)
 	f.BoolVar(&o.replace, "replace", false, "replace a packet of this name and these tags that has other content")
 	p.printsFormats(cmd)
 	return cmd
@@ -111,6 +118,13 @@ func (o *addPacketOptions) request() (james.AddPacketRequest, error) {
 		return req, err
 	}
 	var err error
+	if req.Replaces, err = nameList("--replaces", o.replaces); err != nil {
+		return req, err
+	}
+	if slices.Contains(req.Replaces, o.name) {
+		return req, james.Errorf(james.KindInvalid, "--replaces", "names the packet itself").
+			WithHint("To replace a packet of the same name and tags use --replace.")
+	}
 	if req.Tags, err = james.ParseTags(strings.Join(o.tags, ",")); err != nil {
 		return req, err
 	}

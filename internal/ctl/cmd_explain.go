@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -76,11 +77,23 @@ func writePlan(w io.Writer, r james.PlanResponse) {
 func stepRow(s *james.Step) []string {
 	switch s.Action() {
 	case james.ActionInstall:
-		return []string{"install", s.New.Name, tagsOf(s.New.Tags, s.New.Digest)}
+		return []string{"install", s.New.Name, tagsOf(s.New.Tags, s.New.Digest) + takeOver(s.New)}
 	case james.ActionRemove:
-		return []string{"uninstall", s.Old.Name, tagsOf(s.Old.Tags, s.Old.Digest)}
+		with := ""
+		if s.Purge {
+			with = ", purge: with its configuration files"
+		}
+		return []string{"uninstall", s.Old.Name, tagsOf(s.Old.Tags, s.Old.Digest) + with}
 	}
-	return []string{"upgrade", s.New.Name, tagsOf(s.Old.Tags, s.Old.Digest) + " -> " + tagsOf(s.New.Tags, s.New.Digest)}
+	return []string{"upgrade", s.New.Name, tagsOf(s.Old.Tags, s.Old.Digest) + " -> " + tagsOf(s.New.Tags, s.New.Digest) + takeOver(s.New)}
+}
+
+// takeOver says from which packets this one may take over files.
+func takeOver(k *james.Packet) string {
+	if len(k.Replaces) == 0 {
+		return ""
+	}
+	return ", takes over the files that it shares with " + strings.Join(k.Replaces, ", ")
 }
 
 func tagsOf(tags james.TagSet, d james.Digest) string {

@@ -75,9 +75,10 @@ func printDesired(w io.Writer, d james.Desired) error {
 		Tags james.TagSet
 	}
 	s := struct {
-		ID   string
-		Apps []app
-	}{ID: d.Device}
+		ID    string
+		Apps  []app
+		Purge []string `yaml:",omitempty"`
+	}{ID: d.Device, Purge: d.Purge}
 	for _, a := range d.Apps {
 		s.Apps = append(s.Apps, app{a.Name, a.Tags})
 	}
@@ -102,6 +103,9 @@ func desiredHistory(w io.Writer, d james.Desired) {
 			apps = append(apps, a.String())
 		}
 		what := none(strings.Join(apps, "; "))
+		if len(r.Purge) > 0 {
+			what += "; purge " + strings.Join(r.Purge, ", ")
+		}
 		if r.Unset {
 			what = "(deleted)"
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -72,6 +73,9 @@ func writePacket(w io.Writer, k james.Packet) {
 	}
 	if slices.Contains(k.Scripts, james.HealthCheck) {
 		rows = append(rows, []string{"health check:", healthText(k.Health)})
+	}
+	if len(k.Replaces) > 0 {
+		rows = append(rows, []string{"replaces:", strings.Join(k.Replaces, ", ")})
 	}
 	table(w, "", append(rows,
 		[]string{"archive:", fmt.Sprintf("%s, %s", k.Archive.Format, size(k.Archive.Size))},

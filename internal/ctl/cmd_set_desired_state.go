@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,40 +13,53 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
+type setDesiredOptions struct {
+	file  string
+	purge []string
+	force bool
+}
+
 func (p *program) setDesiredStateCommand() *cobra.Command {
-	var file string
-	var force bool
+	var o setDesiredOptions
 	cmd := &cobra.Command{
 		Use:   "set-desired-state --file FILE",
 		Short: "Set what devices should have installed",
 		Long: `Set the desired state of the devices of a YAML file, in the form that get-state
 prints; several states are separated by lines "---". A device has afterwards
 exactly the apps of its list: others that jamesd installed are uninstalled.
+Configuration files that somebody edited stay on the device then, unless the
+state has the app's name in its list "purge", which --purge adds to.
 
 The whole file is checked before anything is sent. jamesd refuses a state that
 does not resolve to packets on its device, or a device that has never polled,
 unless --force is given; see explain. A refused state does not keep the other
 states of the file from being set.`,
 		Example: `  jamesd-ctl set-desired-state --file state.yaml
-  jamesd-ctl get-state device-1 | sed s/v0.9.9/v1.0.0/ | jamesd-ctl set-desired-state --file -`,
+  jamesd-ctl get-state device-1 | sed s/v0.9.9/v1.0.0/ | jamesd-ctl set-desired-state --file -
+  jamesd-ctl set-desired-state --file without-openvpn.yaml --purge openvpn`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
+			if o.file == "" {
 				return usagef(cmd, "the file with the state is missing").WithHint("Give it as in: %s", cmd.UseLine())
 			}
-			return p.setDesiredState(cmd.Context(), file, force)
+			return p.setDesiredState(cmd.Context(), o)
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "YAML `FILE` with states, - for the standard input")
-	cmd.Flags().BoolVar(&force, "force", false, "set a state that cannot be resolved now, or for a device that has never polled")
+	cmd.Flags().StringVarP(&o.file, "file", "f", "", "YAML `FILE` with states, - for the standard input")
+	cmd.Flags().StringSliceVar(&o.purge, "purge", nil, "`NAMES` of apps to uninstall with their configuration files")
+	p.complete(cmd, "purge", p.packetNameList)
+	cmd.Flags().BoolVar(&o.force, "force", false, "set a state that cannot be resolved now, or for a device that has never polled")
 	p.printsFormats(cmd)
 	return cmd
 }
 
-func (p *program) setDesiredState(ctx context.Context, file string, force bool) error {
+func (p *program) setDesiredState(ctx context.Context, o setDesiredOptions) error {
 	const op = "set the desired state"
-	states, err := p.openStates(file)
+	states, err := p.openStates(o.file)
+	if err == nil && len(o.purge) > 0 {
+		err = addPurge(states, o.purge)
+	}
 	if err != nil {
 		return james.Cannot(op, "", err)
 	}
@@ -57,7 +71,7 @@ func (p *program) setDesiredState(ctx context.Context, file string, force bool) 
 	responses := []james.SetDesiredResponse{}
 	var failed []error
 	for _, s := range states {
-		r, err := p.setOne(ctx, c, s, force)
+		r, err := p.setOne(ctx, c, s, o.force)
 		if err != nil {
 			failed = append(failed, err)
 			if hopeless(err) {
@@ -73,6 +87,21 @@ func (p *program) setDesiredState(ctx context.Context, file string, force bool) 
 		}
 	}
 	return p.summarize(op, failed, len(states)-len(responses), len(states))
+}
+
+// addPurge adds names to what the only state of a file purges.
+func addPurge(states []james.State, names []string) error {
+	if len(states) > 1 {
+		return james.Errorf(james.KindInvalid, "--purge", "there are %d states in the file", len(states)).
+			WithHint("Write \"purge: [%s]\" into those that are meant.", strings.Join(names, ", "))
+	}
+	names, err := nameList("--purge", names)
+	if err != nil {
+		return err
+	}
+	s := &states[0]
+	s.Purge = slices.Compact(slices.Sorted(slices.Values(append(names, s.Purge...))))
+	return s.Validate()
 }
 
 func (p *program) setOne(ctx context.Context, c *client.Client, s james.State, force bool) (james.SetDesiredResponse, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trusch/jamesd/pkg/client"
+	"github.com/trusch/jamesd/pkg/james"
 )
 
 // completeTimeout bounds what a user waits for after the tab key.
@@ -90,6 +91,11 @@ func (p *program) tags(cmd *cobra.Command, _ []string, prefix string) ([]string,
 		}
 		return tags, err
 	})
+	return nextOf(all, prefix)
+}
+
+// nextOf completes a list that is separated by commas with one more of all.
+func nextOf(all []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	head := prefix[:strings.LastIndexByte(prefix, ',')+1]
 	given := strings.Split(head, ",")
 	all = slices.DeleteFunc(all, func(t string) bool { return slices.Contains(given, t) })
@@ -97,4 +103,24 @@ func (p *program) tags(cmd *cobra.Command, _ []string, prefix string) ([]string,
 		all[i] = head + all[i]
 	}
 	return withPrefix(all, prefix), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// packetNameList completes a list of packets' names.
+func (p *program) packetNameList(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	all, _ := p.packetNames(cmd, args, "")
+	return nextOf(all, prefix)
+}
+
+// nameList returns the names of a flag sorted and each once.
+func nameList(flag string, names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		name = strings.TrimSpace(name)
+		if err := james.CheckName(name); err != nil {
+			return nil, james.Errorf(james.KindInvalid, flag, "%w", err)
+		}
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }

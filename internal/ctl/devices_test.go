@@ -152,6 +152,47 @@ func TestDesiredHistory(t *testing.T) {
 	w.fails(2, "cannot get the state of a/b: ", "get-state", "a/b")
 }
 
+// TestPurge has what is to be purged go through a file and back.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.add("v1", "one")
+	installed := func(name string) james.App {
+		return james.App{Name: name, Tags: james.MustTags("v1"), Digest: james.DigestOf([]byte(name))}
+	}
+	w.device(installed("gone"), installed("hello"), installed("kept"))
+	const hello, none = "id: device-1\napps:\n- {name: hello, tags: [v1]}\n", "id: device-1\napps: []\n"
+	w.prints("device-1: revision 1, changed\n", "set-desired-state", "--file", w.file("plain.yaml", hello))
+	w.prints("device-1: revision 2, changed\n", "set-desired-state", "--file", w.path("plain.yaml"), "--purge", "gone, kept")
+	w.prints("device-1: revision 2, unchanged\n", "set-desired-state", "--file", w.file("purge.yaml", hello+"purge: [kept]\n"), "--purge", "gone")
+	const printed = "# revision 2, set 2026-01-02 12:00:00 by root\nid: device-1\napps:\n- name: hello\n  tags:\n  - v1\npurge:\n- gone\n- kept\n"
+	w.prints(printed, "get-desired-state", "device-1")
+	w.prints("device-1: revision 2, unchanged\n", "set-desired-state", "--file", w.file("printed.yaml", printed))
+	if out := w.ok("get-desired-state", "device-1", "--history"); !strings.Contains(out, "root  hello v1; purge gone, kept\n1 ") {
+		t.Error(out)
+	}
+	if out := w.ok("explain", "device-1"); !strings.Contains(out, "  uninstall  gone   v1 ("+installed("gone").Digest.Short()+"), purge: with its configuration files\n") {
+		t.Error(out)
+	}
+	if out := w.ok("list-events"); !strings.Contains(out, "was set: hello v1; to be purged: gone, kept") {
+		t.Error(out)
+	}
+	if out := w.ok("get-state", "device-1"); strings.Contains(out, "purge") {
+		t.Error(out)
+	}
+	r := w.run("set-desired-state", "--file", w.path("plain.yaml"), "--purge", "unknown")
+	if r.code != 0 || !strings.HasPrefix(r.err, "warning: unknown is not installed on device-1, so nothing is purged") {
+		t.Errorf("%+v", r)
+	}
+	for _, c := range []struct{ want, file, purge string }{
+		{"cannot set the desired state: purge: hello is wanted too", hello, "hello"},
+		{`cannot set the desired state: --purge: packet name: "a b" has " "`, hello, "a b"},
+		{"cannot set the desired state: --purge: there are 2 states in the file", none + "---\nid: device-2\napps: []\n", "gone"},
+	} {
+		w.fails(2, c.want, "set-desired-state", "--file", w.file("bad.yaml", c.file), "--purge", c.purge)
+	}
+}
+
 // TestSeveralStates: all are read before the first is sent, and all that can be
 // set are set.
 func TestSeveralStates(t *testing.T) {

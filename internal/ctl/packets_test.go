@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +54,25 @@ func TestPackets(t *testing.T) {
 		"dir   0700  0:0    -     usr/bin\n"+
 		"file  0755  0:0    4     usr/bin/hello\n",
 		"get-packet", "hello", "--tags", "x86_64,v1.0.0", "--manifest")
+}
+
+func TestReplaces(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.device()
+	w.ok("add-packet", "ng", "--tags", "v1", "--data", w.packet("one"), "--replaces", "old, hello,old", "--replaces", "older")
+	if got := w.packets()[0].Replaces; !slices.Equal(got, []string{"hello", "old", "older"}) {
+		t.Errorf("it replaces %q", got)
+	}
+	if out := w.ok("get-packet", "ng"); !strings.Contains(out, "\nreplaces:        hello, old, older\n") {
+		t.Error(out)
+	}
+	w.ok("set-desired-state", "--file", w.file("1.yaml", "id: device-1\napps:\n- {name: ng, tags: [v1]}\n"))
+	if out := w.ok("explain", "device-1"); !strings.Contains(out, "), takes over the files that it shares with hello, old, older\n") {
+		t.Error(out)
+	}
+	w.fails(2, `cannot add packet ng: --replaces: packet name: "a b" has " "`, "add-packet", "ng", "--data", w.packet("one"), "--replaces", "a b")
+	w.fails(2, "cannot add packet ng: --replaces: names the packet itself", "add-packet", "ng", "--data", w.packet("one"), "--replaces", "ng")
 }
 
 func TestHealthChecks(t *testing.T) {

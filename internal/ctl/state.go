@@ -101,7 +101,7 @@ func (d document) syntaxError(err error) error {
 
 func (d document) state(root *yaml.Node) (james.State, error) {
 	var s james.State
-	fields, err := d.fields(without(root, ignored), "a state", "id", "systemtags", "apps")
+	fields, err := d.fields(without(root, ignored), "a state", "id", "systemtags", "apps", "purge")
 	if err != nil {
 		return s, err
 	}
@@ -125,7 +125,16 @@ func (d document) state(root *yaml.Node) (james.State, error) {
 	if s.Apps, err = d.apps(apps); err != nil {
 		return s, err
 	}
-	return s, d.at(apps, s.Validate())
+	if err := s.Validate(); err != nil {
+		return s, d.at(apps, err)
+	}
+	if fields["purge"] == nil {
+		return s, nil
+	}
+	if s.Purge, err = d.names(fields["purge"], "purge"); err != nil {
+		return s, err
+	}
+	return s, d.at(fields["purge"], s.Validate())
 }
 
 func (d document) apps(list *yaml.Node) ([]james.App, error) {

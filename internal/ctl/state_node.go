@@ -16,24 +16,38 @@ func (d document) tags(list *yaml.Node, key string) (james.TagSet, error) {
 	if list == nil {
 		return james.TagSet{}, nil
 	}
-	if list.Kind != yaml.SequenceNode {
-		return james.TagSet{}, d.errorf(list, "%s must be a list, this is %s", key, describe(list)).
-			WithHint("Write it as \"%s: [v1.0.0]\".", key)
-	}
-	var tags []string
-	for _, item := range list.Content {
-		item = resolve(item)
-		tag, err := d.text(item, "a tag")
-		if err != nil {
-			return james.TagSet{}, err
-		}
-		if err := james.CheckTag(tag); err != nil {
-			return james.TagSet{}, d.at(item, err)
-		}
-		tags = append(tags, tag)
+	tags, err := d.words(list, key, "a tag", "v1.0.0", james.CheckTag)
+	if err != nil {
+		return james.TagSet{}, err
 	}
 	set, err := james.NewTagSet(tags...)
 	return set, d.at(list, err)
+}
+
+// names reads a list of packets' names.
+func (d document) names(list *yaml.Node, key string) ([]string, error) {
+	return d.words(list, key, "a name", "openvpn", james.CheckName)
+}
+
+// words reads a list of words that check accepts.
+func (d document) words(list *yaml.Node, key, what, example string, check func(string) error) ([]string, error) {
+	if list.Kind != yaml.SequenceNode {
+		return nil, d.errorf(list, "%s must be a list, this is %s", key, describe(list)).
+			WithHint("Write it as \"%s: [%s]\".", key, example)
+	}
+	var words []string
+	for _, item := range list.Content {
+		item = resolve(item)
+		word, err := d.text(item, what)
+		if err != nil {
+			return nil, err
+		}
+		if err := check(word); err != nil {
+			return nil, d.at(item, err)
+		}
+		words = append(words, word)
+	}
+	return words, nil
 }
 
 // fields returns the values of a mapping that has no other keys than those.

@@ -24,6 +24,7 @@ func TestReadStates(t *testing.T) {
 		{"leading separator", "---\n" + founding, "device-1: openvpn v0.9.9"},
 		{"numbers as they are written", "id: 007\napps:\n- name: a\n  tags: [1.10, 0x10, 2024-01-01]\n", "007: a 0x10,1.10,2024-01-01"},
 		{"anchors", "id: d\nsystemtags: &t [x]\napps:\n- name: a\n  tags: *t\n", "d: a x"},
+		{"what is to be purged", "id: d\napps: []\npurge: [b, a]\n", "d: -b -a"},
 		{"JSON", `{"id":"d","systemtags":["x"],"apps":[{"name":"a","tags":["v1"]}]}`, "d: a v1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -37,6 +38,9 @@ func TestReadStates(t *testing.T) {
 				line := s.ID + ":"
 				for _, a := range s.Apps {
 					line += " " + a.String()
+				}
+				for _, name := range s.Purge {
+					line += " -" + name
 				}
 				got = append(got, line)
 			}
@@ -80,6 +84,11 @@ func TestReadStatesRefuses(t *testing.T) {
 		{"a malformed tag", "id: d\nsystemtags: ['a b']\napps: []\n", `state.yaml:2: tag: "a b" has " "`, ""},
 		{"too many tags", "id: d\napps: []\nsystemtags: [" + numbers(65) + "]\n", "state.yaml:3: tags: there are 65, the limit is 64", ""},
 		{"too many apps", "id: d\napps: [" + numbers(1001) + "]\n", "state.yaml:2: there are 1001 apps, the limit is 1000", ""},
+		{"a word for what is to be purged", "id: d\napps: []\npurge: a\n", `state.yaml:3: purge must be a list, this is the word "a"`, "purge: [openvpn]"},
+		{"to be purged twice", "id: d\napps: []\npurge: [a, a]\n", "state.yaml:3: purge: a is listed twice", ""},
+		{"to be purged and wanted", "id: d\npurge: [a]\napps:\n- name: a\n", "state.yaml:2: purge: a is wanted too", ""},
+		{"a malformed name to be purged", "id: d\napps: []\npurge:\n- b\n- a b\n", `state.yaml:5: packet name: "a b" has " "`, ""},
+		{"null to be purged", "id: d\napps: []\npurge:\n", "state.yaml:3: purge must be a list, this is nothing", ""},
 		{"a list for a state", "- id: d\n", "state.yaml:1: a state must be a mapping", ""},
 		{"text", "hello\n", "state.yaml:1: a state must be a mapping", ""},
 		{"not YAML", "id: [device-1\n", "is not YAML", ""},
