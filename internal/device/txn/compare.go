@@ -38,7 +38,8 @@ func (v *appVerifier) compare(k int, path string, info disk.Info, failed error) 
 	if changed, err := v.content(k, e, path, info); changed || err != nil {
 		return james.ChangedContent, err
 	}
-	return v.meta(e, path, info)
+	v.sound[k] = true
+	return v.meta(k, e, path, info)
 }
 
 // compareLink compares a hard link. The file that it names comes first, unless
@@ -59,11 +60,12 @@ func (v *appVerifier) compareLink(k int, path string, info disk.Info) (james.Cha
 	if changed, err := v.content(k, &e, path, info); changed || err != nil {
 		return james.ChangedContent, err
 	}
+	v.sound[fileOf(v.m, k)] = true
 	if named != nil {
 		return james.ChangedLink, nil
 	}
 	v.links[link.Link] = &info
-	return v.meta(&e, path, info)
+	return v.meta(k, &e, path, info)
 }
 
 // named returns what lies where the link's file is; nil where none is.
@@ -107,7 +109,7 @@ func (v *appVerifier) file(k int, e *james.Entry, path string, info disk.Info) (
 		v.read(e.Size)
 		return true, nil
 	}
-	if v.Quick {
+	if v.quick() {
 		if changed, sure := v.memo.guess(k, e, info); sure {
 			v.read(e.Size)
 			return changed, nil
@@ -138,7 +140,7 @@ func (v *appVerifier) file(k int, e *james.Entry, path string, info disk.Info) (
 
 // meta returns how the metadata of what lies at path differs from that of e. A
 // directory that was there before any packet keeps its own.
-func (v *appVerifier) meta(e *james.Entry, path string, info disk.Info) (james.ChangeKind, error) {
+func (v *appVerifier) meta(k int, e *james.Entry, path string, info disk.Info) (james.ChangeKind, error) {
 	if e.Type == james.TypeDir && !v.ours[path] {
 		return "", nil
 	}
@@ -153,7 +155,7 @@ func (v *appVerifier) meta(e *james.Entry, path string, info disk.Info) (james.C
 	if v.i.Disk.Privileged() && (info.UID != want.UID || info.GID != want.GID) {
 		return james.ChangedOwner, nil
 	}
-	if changed, err := v.xattrs(e, path, info); changed || err != nil {
+	if changed, err := v.xattrs(k, e, path, info); changed || err != nil {
 		return james.ChangedXattrs, err
 	}
 	if e.Type == james.TypeDir {
@@ -179,9 +181,10 @@ const capabilities = "security.capability"
 // xattrs reports whether extended attributes of e are missing or others, or
 // whether it has capabilities that e has not. Others that were added, such as the
 // labels of a security module, are the device's own.
-func (v *appVerifier) xattrs(e *james.Entry, path string, info disk.Info) (bool, error) {
-	if len(e.Xattrs) == 0 && v.Quick && !v.memo.touched(info) {
-		return false, nil
+func (v *appVerifier) xattrs(k int, e *james.Entry, path string, info disk.Info) (bool, error) {
+	if len(e.Xattrs) == 0 && v.quick() && !v.memo.touched(info) {
+		v.next.capable[k] = v.memo != nil && v.memo.capable[k]
+		return v.next.capable[k], nil
 	}
 	have, err := v.i.Disk.Xattrs(path)
 	if err != nil {
@@ -194,5 +197,6 @@ func (v *appVerifier) xattrs(e *james.Entry, path string, info disk.Info) (bool,
 	}
 	_, wanted := e.Xattrs[capabilities]
 	_, there := have[capabilities]
-	return there && !wanted, nil
+	v.next.capable[k] = there && !wanted
+	return v.next.capable[k], nil
 }

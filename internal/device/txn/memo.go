@@ -10,9 +10,11 @@ import (
 
 // memo is what a verification remembers of an app for the next quick one.
 type memo struct {
-	digest  james.Digest
-	since   time.Time
-	content map[int]bool // the entries that have other content, by index
+	digest james.Digest
+	since  time.Time
+	// content and capable are the entries, by index, that have other content, or
+	// capabilities that they should not have.
+	content, capable map[int]bool
 }
 
 // clockSlack is how much the file system's clock may be behind.

@@ -78,6 +78,8 @@ func parent(path string) string { return string(james.Path(path).Parent()) }
 type step struct {
 	Old *side `json:"old,omitempty"`
 	New *side `json:"new,omitempty"`
+	// Repair says that the step puts some of New's files right, which is installed.
+	Repair bool `json:"repair,omitzero"`
 
 	purge bool
 }
@@ -112,8 +114,13 @@ func (s *step) app() james.App {
 
 func (s *step) name() string { return s.app().Name }
 
+// actionRepair is that of a step of a repair. No script sees it.
+const actionRepair james.Action = "repair"
+
 func (s *step) action() james.Action {
 	switch {
+	case s.Repair:
+		return actionRepair
 	case s.Old == nil:
 		return james.ActionInstall
 	case s.New == nil:

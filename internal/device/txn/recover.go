@@ -42,7 +42,18 @@ func (i *Installer) recover(ctx context.Context) (*james.Report, error) {
 		return nil, err
 	}
 	t.logEnd(report)
+	if t.isRepair() { // no plan of anybody, so nobody waits for its report
+		return nil, t.repairEnded(report)
+	}
 	return report, nil
+}
+
+func (t *txn) repairEnded(r *james.Report) error {
+	t.log.WithField("result", r.Result).Info("an interrupted repair is ended")
+	if r.Result != james.Broken {
+		return nil
+	}
+	return james.Errorf(james.KindUnavailable, "device", "an interrupted repair is not undone yet: %s", r.Error)
 }
 
 // loadTxn makes the transaction that the journal describes.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,7 +110,7 @@ func (t *txn) stageDirs() error {
 func (t *txn) stageStep(ctx context.Context, src Source, n int, s *step) error {
 	files := 0
 	for k := range s.New.m.Entries {
-		if s.New.m.Entries[k].Type == james.TypeFile && s.New.staged[k] != nil {
+		if st := s.New.staged[k]; s.New.m.Entries[k].Type == james.TypeFile && st != nil && st.from == "" {
 			files++
 		}
 	}
@@ -143,8 +144,8 @@ func (t *txn) unpack(ctx context.Context, src Source, s *step) error {
 	return archive.Extract(ctx, in, s.New.m, func(e *james.Entry, content io.Reader) error {
 		k, _ := entryIndex(s.New.m, e.Path)
 		st := s.New.staged[k]
-		if st == nil {
-			return nil // the local file stays
+		if st == nil || st.from != "" {
+			return nil // the local file stays, or is copied
 		}
 		meta := t.ids.meta(e)
 		if st.local != nil {
@@ -169,9 +170,31 @@ func (t *txn) stageOther(side *side, e *james.Entry, st *staged) error {
 			return d.Link(t.areas[st.area].new(side.staged[to].name), path)
 		case james.TypeFifo, james.TypeChar, james.TypeBlock:
 			return d.Mknod(path, e.Type, e.Major, e.Minor, t.ids.meta(e))
+		case james.TypeFile:
+			if st.from != "" {
+				return t.copyFile(st, e, path)
+			}
 		}
-		return nil // a file, which is there
+		return nil // it was unpacked
 	})
+}
+
+// copyFile stages a file with the content that another on the device has.
+func (t *txn) copyFile(st *staged, e *james.Entry, path string) error {
+	in, err := t.i.Disk.OpenFile(st.from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	t.areas[st.area].batch.Add(path)
+	sum := sha256.New()
+	if err := t.i.Disk.WriteNew(path, io.TeeReader(in, sum), disk.New{Meta: t.ids.meta(e), Size: e.Size, Sparse: e.Sparse}); err != nil {
+		return err
+	}
+	if james.Digest(sum.Sum(nil)) != e.Digest {
+		return james.Errorf(james.KindInterrupted, james.Path(st.from).String(), "was changed on the device while it was read")
+	}
+	return nil
 }
 
 // staged has make make a name in the work area and notes that it is to be synced.

@@ -59,6 +59,8 @@ func (i *Installer) waiting() {
 
 // reread reads what other processes may have changed.
 func (i *Installer) reread() error {
+	i.Disk.Forget() // they may have replaced directories
+	i.state.Forget()
 	for _, dir := range []string{manifestDir, runDir} {
 		if err := i.state.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -73,4 +75,17 @@ func (i *Installer) reread() error {
 	}
 	i.setInventory(inv)
 	return nil
+}
+
+// Unfinished reports whether a transaction is unfinished that nobody is at, as
+// another process ended in the middle of it. It costs next to nothing.
+func (i *Installer) Unfinished() bool {
+	i.busy.Lock()
+	defer i.busy.Unlock()
+	if ok, err := i.turn.Try(true); !ok || err != nil {
+		return false // the next look tells
+	}
+	defer i.turn.Release()
+	info, err := i.state.Lstat(journalFile)
+	return err == nil && info.Size > 0
 }

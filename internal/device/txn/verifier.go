@@ -18,6 +18,8 @@ type finding struct {
 	app   james.App
 	entry int    // of the manifest; -1 for the manifest itself
 	path  string // physical
+	// fetch says that the right content is nowhere on the device.
+	fetch bool
 }
 
 // verifier compares the disk with manifests.
@@ -42,7 +44,7 @@ type verifier struct {
 	began       time.Time
 }
 
-func (i *Installer) verifyOnce(ctx context.Context, o Verification) ([]finding, error) {
+func (i *Installer) verifyOnce(ctx context.Context, o Verification) (*verifier, error) {
 	v := &verifier{Verification: o, i: i, ctx: ctx, view: newView(i.Disk), ids: newIDs(i.Disk), ours: map[string]bool{},
 		plain: map[uint64]bool{}, dirs: map[string]finding{}, right: map[string]bool{}, began: i.Now()}
 	inv := i.inventory()
@@ -67,7 +69,7 @@ func (i *Installer) verifyOnce(ctx context.Context, o Verification) ([]finding, 
 		return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(string(a.Path), string(b.Path)))
 	})
 	i.forgetOthers(inv)
-	return v.found, nil
+	return v, nil
 }
 
 // overview adds the sizes of all that is installed and finds out who replaces
@@ -136,15 +138,20 @@ func (v *verifier) app(a installed) error {
 	}
 	m, err := v.i.manifest(a.App)
 	if err != nil {
-		v.found = append(v.found, finding{james.Change{App: a.Name, Path: ".", Kind: james.ChangedManifest}, a.App, -1, "."})
+		v.found = append(v.found, finding{Change: james.Change{App: a.Name, Path: ".", Kind: james.ChangedManifest}, app: a.App, entry: -1, path: "."})
 		return nil
 	}
 	av := &appVerifier{verifier: v, app: a.App, m: m, memo: v.i.memoOf(a.App, v.began), isConfig: v.i.configOf(m),
-		links: map[james.Path]*disk.Info{}, next: memo{digest: a.Digest, since: v.began, content: map[int]bool{}}}
+		links: map[james.Path]*disk.Info{}, sound: map[int]bool{}, next: memo{digest: a.Digest, since: v.began, content: map[int]bool{}, capable: map[int]bool{}}}
+	from := len(v.found)
 	for k := range m.Entries {
 		if err := av.entry(k); err != nil {
 			return err
 		}
+	}
+	for n := range v.found[from:] {
+		f := &v.found[from+n]
+		f.fetch = av.fetches(f)
 	}
 	v.i.memos[a.Name] = &av.next
 	return nil
@@ -159,6 +166,8 @@ type appVerifier struct {
 	// links are the files of the packet that have several names, by the path in the
 	// manifest; where the path is another's, that of the first link is meant.
 	links map[james.Path]*disk.Info
+	// sound are the files, by index, of which some name has the right content.
+	sound map[int]bool
 	// memo is what was known before, or nil; next is what is known now.
 	memo *memo
 	next memo
@@ -169,7 +178,17 @@ func (v *appVerifier) tell(k int, path string, kind james.ChangeKind) {
 	if v.isConfig(e, path) {
 		kind = james.ChangedConfig
 	}
-	v.found = append(v.found, finding{james.Change{App: v.app.Name, Path: e.Path, Kind: kind}, v.app, k, path})
+	v.found = append(v.found, finding{Change: james.Change{App: v.app.Name, Path: e.Path, Kind: kind}, app: v.app, entry: k, path: path})
+}
+
+// fetches reports whether the right content of what was found is nowhere here.
+func (v *appVerifier) fetches(f *finding) bool {
+	switch f.Kind {
+	case james.ChangedContent, james.ChangedMissing, james.ChangedType:
+		file := fileOf(v.m, f.entry)
+		return v.m.Entries[file].Type == james.TypeFile && !v.sound[file]
+	}
+	return false
 }
 
 func (v *appVerifier) entry(k int) error {
@@ -193,7 +212,7 @@ func (v *appVerifier) entry(k int) error {
 		return err
 	}
 	if e.Type == james.TypeDir && v.ours[path] && kind != james.ChangedMissing && kind != james.ChangedType {
-		f := finding{james.Change{App: v.app.Name, Path: e.Path, Kind: kind}, v.app, k, path}
+		f := finding{Change: james.Change{App: v.app.Name, Path: e.Path, Kind: kind}, app: v.app, entry: k, path: path}
 		if _, ok := v.dirs[path]; !ok {
 			v.dirs[path] = f
 		}
@@ -218,6 +237,9 @@ func (v *appVerifier) anothers(path string) bool {
 	owner, ok := v.owners.owner(path)
 	return ok && owner.Name != v.app.Name
 }
+
+// quick reports whether only what may have changed is read of the app.
+func (v *appVerifier) quick() bool { return v.Quick || v.again && v.memo != nil }
 
 // read notes that n bytes are done.
 func (v *verifier) read(n int64) {

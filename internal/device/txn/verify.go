@@ -18,6 +18,9 @@ type Verification struct {
 	// Progress, where set, is told how many bytes of how many were read; it is
 	// called for every file and now and then within a large one.
 	Progress func(done, total int64)
+
+	// again makes it a quick one for what this Installer has verified before.
+	again bool
 }
 
 // maxVerifications is how often Verify begins anew because a transaction of
@@ -49,13 +52,16 @@ func (i *Installer) verify(ctx context.Context, o Verification) ([]finding, erro
 		if err != nil {
 			return nil, err
 		}
-		found, failed := i.verifyOnce(ctx, o)
+		v, failed := i.verifyOnce(ctx, o)
 		after, err := i.look(ctx)
 		if err != nil {
 			return nil, errors.Join(failed, err)
 		}
-		if before == after {
-			return found, failed
+		switch {
+		case failed != nil:
+			return nil, failed
+		case before == after:
+			return v.found, nil
 		}
 	}
 	return nil, james.Errorf(james.KindUnavailable, i.state.Root(), "transactions follow each other too fast to verify anything")
@@ -80,8 +86,7 @@ func (i *Installer) look(ctx context.Context) (moment, error) {
 		return moment{}, err
 	}
 	if info.Size > 0 {
-		return moment{}, james.Errorf(james.KindConflict, i.state.Root(), "a transaction was interrupted and is not ended yet").
-			WithHint("start jamesc, which ends it")
+		return moment{}, unfinished(i.state.Root())
 	}
 	inv, err := loadInventory(i.state, stateFile)
 	if err != nil {

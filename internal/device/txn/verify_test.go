@@ -71,46 +71,48 @@ func (w *world) victim() *james.Packet {
 	return p
 }
 
-// damages are what can happen to a victim. Of blind ones a quick verification of
-// a process that has not seen the file before knows nothing.
+// damages are what can happen to a victim.
 var damages = []struct {
-	name  string
-	do    func(w *world)
-	want  string
-	blind bool
-	root  bool // needs the superuser
+	name    string
+	do      func(w *world)
+	want    string
+	blind   bool   // a quick verification that has not seen the file before does not see it
+	root    bool   // needs the superuser
+	fetches bool   // to repair it takes the archive
+	leaves  string // why it is not repaired
+	unlike  bool   // repaired, the tree is not all as it was
 }{
 	{name: "nothing", do: func(w *world) {}},
 	{name: "times", do: func(w *world) { w.age() }},
-	{name: "edited", do: func(w *world) { w.write("opt/file", "edited") }, want: "opt/file content"},
-	{name: "edited to the same length", do: func(w *world) { w.write("opt/file", "CONTENT") }, want: "opt/file content"},
+	{name: "edited", do: func(w *world) { w.write("opt/file", "edited") }, want: "opt/file content", fetches: true},
+	{name: "edited to the same length", do: func(w *world) { w.write("opt/file", "CONTENT") }, want: "opt/file content", fetches: true},
 	{name: "edited to the same length and time", do: func(w *world) {
 		w.keepTime("opt/file", func() { w.write("opt/file", "CONTENT") })
-	}, want: "opt/file content", blind: true},
+	}, want: "opt/file content", blind: true, fetches: true},
 	{name: "truncated", do: func(w *world) {
 		w.keepTime("opt/file", func() { w.do(os.Truncate(w.path("opt/file"), 0)) })
-	}, want: "opt/file content"},
-	{name: "something in an empty one", do: func(w *world) { w.write("opt/empty", "x") }, want: "opt/empty content"},
-	{name: "removed", do: func(w *world) { w.do(os.Remove(w.path("opt/file"))) }, want: "opt/file missing"},
-	{name: "through a link", do: func(w *world) { w.write("usr/lib/so", "LIBRARY") }, want: "lib/so content"},
-	{name: "the link of its directory is gone", do: func(w *world) { w.do(os.Remove(w.path("lib"))) }, want: "lib/so missing"},
+	}, want: "opt/file content", fetches: true},
+	{name: "something in an empty one", do: func(w *world) { w.write("opt/empty", "x") }, want: "opt/empty content", fetches: true},
+	{name: "removed", do: func(w *world) { w.do(os.Remove(w.path("opt/file"))) }, want: "opt/file missing", fetches: true},
+	{name: "through a link", do: func(w *world) { w.write("usr/lib/so", "LIBRARY") }, want: "lib/so content", fetches: true},
+	{name: "the link of its directory is gone", do: func(w *world) { w.do(os.Remove(w.path("lib"))) }, want: "lib/so missing", fetches: true, unlike: true},
 	{name: "the link of its directory leads out", do: func(w *world) {
 		w.do(os.Remove(w.path("lib")))
 		w.do(os.Symlink("../../out", w.path("lib")))
-	}, want: "lib/so type"},
+	}, want: "lib/so type", fetches: true, leaves: "leads out of the install root"},
 	{name: "a directory for a file", do: func(w *world) {
 		w.do(os.Remove(w.path("opt/file")))
 		w.do(os.Mkdir(w.path("opt/file"), 0o755))
-	}, want: "opt/file type"},
+	}, want: "opt/file type", fetches: true},
 	{name: "a link for a file", do: func(w *world) {
 		w.do(os.Rename(w.path("opt/file"), w.path("moved")))
 		w.do(os.Symlink("../moved", w.path("opt/file")))
-	}, want: "opt/file type"},
+	}, want: "opt/file type", fetches: true, unlike: true},
 	{name: "mode", do: func(w *world) { w.do(os.Chmod(w.path("opt/other"), 0o644)) }, want: "opt/other mode"},
 	{name: "content before mode", do: func(w *world) {
 		w.write("opt/other", "OTHER")
 		w.do(os.Chmod(w.path("opt/other"), 0o600))
-	}, want: "opt/other content"},
+	}, want: "opt/other content", fetches: true},
 	{name: "owner", do: func(w *world) { w.do(os.Lchown(w.path("opt/link"), 0, 7)) }, want: "opt/link owner", root: true},
 	{name: "mode before owner", do: func(w *world) { w.do(os.Chown(w.path("opt/other"), 7, 0)) }, want: "opt/other mode", root: true},
 	{name: "an attribute", do: func(w *world) { w.do(unix.Setxattr(w.path("opt/noted"), "user.x", []byte("z"), 0)) },
@@ -138,7 +140,7 @@ var damages = []struct {
 		w.write("opt/one", "linked")
 	}, want: "opt/two link, opt/zwei link"},
 	{name: "hard links whose file is gone", do: func(w *world) { w.do(os.Remove(w.path("opt/one"))) }, want: "opt/one missing"},
-	{name: "hard links with other content", do: func(w *world) { w.write("opt/two", "LINKED") }, want: "opt/one content"},
+	{name: "hard links with other content", do: func(w *world) { w.write("opt/two", "LINKED") }, want: "opt/one content", fetches: true},
 	{name: "a hard link with other content", do: func(w *world) {
 		w.do(os.Remove(w.path("opt/two")))
 		w.write("opt/two", "LINKED")
@@ -149,11 +151,11 @@ var damages = []struct {
 	}, want: "opt/two type"},
 	{name: "a directory's mode", do: func(w *world) { w.do(os.Chmod(w.path("opt"), 0o777)) }, want: "opt mode"},
 	{name: "the mode of a directory that was there before", do: func(w *world) { w.do(os.Chmod(w.path("theirs"), 0o777)) }},
-	{name: "a directory that was there before is gone", do: func(w *world) { w.do(os.Remove(w.path("theirs"))) }, want: "theirs missing"},
+	{name: "a directory that was there before is gone", do: func(w *world) { w.do(os.Remove(w.path("theirs"))) }, want: "theirs missing", unlike: true},
 	{name: "a file for a directory", do: func(w *world) {
 		w.do(os.Remove(w.path("theirs")))
 		w.write("theirs", "")
-	}, want: "theirs type"},
+	}, want: "theirs type", leaves: "belongs to no packet"},
 	{name: "configuration edited", do: func(w *world) { w.write("etc/conf", "edited") }, want: "etc/conf config"},
 	{name: "configuration deleted", do: func(w *world) { w.do(os.Remove(w.path("etc/conf"))) }, want: "etc/conf config"},
 	{name: "configuration for others", do: func(w *world) { w.do(os.Chmod(w.path("etc/conf"), 0o600)) }, want: "etc/conf config"},
@@ -165,7 +167,7 @@ var damages = []struct {
 		w.do(os.RemoveAll(w.path("opt/file")))
 		w.write("etc/conf", "x")
 		w.write("lib/so", "x")
-	}, want: "etc/conf config, lib/so content, opt/file missing"},
+	}, want: "etc/conf config, lib/so content, opt/file missing", fetches: true, unlike: true},
 	{name: "its manifest", do: func(w *world) {
 		for _, e := range must(os.ReadDir(filepath.Join(w.state, "manifests"))) {
 			w.do(os.WriteFile(filepath.Join(w.state, "manifests", e.Name()), []byte("{}"), 0o600))
