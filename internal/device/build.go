@@ -77,7 +77,7 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 		Tags: tags, Device: id, Version: version.String(), Log: log,
 		Interval: s.pollInterval, Hold: s.hold, RetryFirst: s.retry, RetryLimit: s.limit,
 		Probation: s.probation, Reach: reach(s, server),
-		StepLimit: stepLimit(s), Self: p.self, Notify: p.notify, Watchdog: watchdog,
+		VerifyInterval: s.verify, StepLimit: stepLimit(s), Self: p.self, Notify: p.notify, Watchdog: watchdog,
 	})
 	return p, err
 }

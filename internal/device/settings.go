@@ -29,6 +29,7 @@ type settings struct {
 	once                        bool
 	pollInterval, hold          time.Duration
 	scriptTimeout, retry, limit time.Duration
+	verify                      time.Duration
 	probation                   time.Duration
 	logLevel, logFormat         string
 	file                        string
@@ -49,6 +50,7 @@ func (s *settings) define(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.probation, "probation", 0, "after a change, how long jamesd may take to be reached over a fresh connection before the change is undone; 0 does not ask for it")
 	fs.DurationVar(&s.retry, "retry-first", time.Minute, "time after which a plan that failed is tried again; it doubles with every try")
 	fs.DurationVar(&s.limit, "retry-limit", 6*time.Hour, "longest time after which it is tried again")
+	fs.DurationVar(&s.verify, "verify-interval", time.Hour, "time between two looks whether the installed files are as their packets have them; 0 for never")
 	fs.StringVar(&s.logLevel, "log-level", "info", "least important messages to log: debug, info, warn or error")
 	fs.StringVar(&s.logFormat, "log-format", "text", "format of the log: text or json")
 	fs.StringVar(&s.file, "config", settingsFile, "file with settings in YAML, by the names of these flags; the default one may be absent")
@@ -70,7 +72,7 @@ func (s *settings) load(cmd *cobra.Command, p config.Process) error {
 		}
 		*dir = abs
 	}
-	for name, d := range map[string]time.Duration{"poll-interval": s.pollInterval, "hold": s.hold, "probation": s.probation} {
+	for name, d := range map[string]time.Duration{"poll-interval": s.pollInterval, "hold": s.hold, "verify-interval": s.verify, "probation": s.probation} {
 		if d < 0 {
 			return james.Errorf(james.KindInvalid, name, "%s is less than 0", d)
 		}

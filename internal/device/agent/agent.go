@@ -44,6 +44,11 @@ type Installer interface {
 	Apps() []james.App
 	Recover(ctx context.Context) (*james.Report, error)
 	Apply(ctx context.Context, plan *james.Plan, src txn.Source) (*james.Report, error)
+	// Verify returns what is not as the packets have it. It fails with KindConflict
+	// while a transaction is to be recovered.
+	Verify(ctx context.Context, v txn.Verification) ([]james.Change, error)
+	// Unfinished reports whether another process has left a transaction to recover.
+	Unfinished() bool
 }
 
 // Options says what an Agent works with. Server, Installer, State, Tags and Log
@@ -78,6 +83,10 @@ type Options struct {
 	// RetryFirst and RetryLimit bound the delay after which a failed plan is
 	// tried again; 0 means a minute and six hours.
 	RetryFirst, RetryLimit time.Duration
+	// VerifyInterval is the time between two looks whether the files of packets are
+	// as those have them; 0 means never. There is one at the start and after every
+	// transaction, too.
+	VerifyInterval time.Duration
 	// StepLimit is how long one step of a plan may take before the watchdog takes
 	// the agent for stuck; 0 means an hour.
 	StepLimit time.Duration
@@ -131,6 +140,8 @@ type Agent struct {
 	tags   james.TagSet
 
 	settled  bool         // no transaction is unfinished
+	drift    *james.Drift // as it was found last
+	verifyAt time.Time    // when the next look is due
 	acked    james.Digest // of the report that the server has
 	stuck    try          // the plan that has problems and no steps
 	done     try          // what was committed last

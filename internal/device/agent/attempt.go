@@ -16,9 +16,11 @@ import (
 // settle ends the transaction that a crash interrupted, before anything else is
 // done.
 func (a *Agent) settle(ctx context.Context) error {
-	if a.settled {
+	if a.settled && !a.o.Installer.Unfinished() {
 		return nil
 	}
+	a.settled = false
+	a.verifySoon()
 	a.sup.expect(a.o.StepLimit)
 	guarded, release := a.guard(ctx)
 	defer release()
@@ -152,6 +154,7 @@ func (a *Agent) conclude(report *james.Report) {
 		report.RetryAt = a.o.Now().Add(wait).UTC()
 		a.memory.Failure = &Failure{Plan: report.Plan, Revision: report.Revision, Attempts: report.Attempts, RetryAt: report.RetryAt}
 	}
+	a.verifySoon()
 	a.memory.Apps = a.o.Installer.Apps()
 	a.memory.add(report)
 	a.remember()

@@ -40,6 +40,7 @@ func (a *Agent) round(ctx context.Context) time.Duration {
 	if err := a.deliver(ctx); err != nil {
 		return a.lost(ctx, err)
 	}
+	a.verify(ctx)
 	known := a.known()
 	answer, err := a.poll(ctx, known, a.hold())
 	if err != nil {
@@ -121,18 +122,20 @@ func (a *Agent) known() try {
 }
 
 // hold returns how long the next poll may be held, in whole seconds: not beyond
-// the interval nor the time at which a failed plan is due.
+// the interval nor the time at which a failed plan is due, or the next look at the
+// installed files.
 func (a *Agent) hold() time.Duration {
-	d := min(a.o.Hold, a.interval, james.MaxWait)
+	d := min(a.o.Hold, a.interval, james.MaxWait, a.untilVerify())
 	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 {
 		d = min(d, due)
 	}
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-// rest returns how long to wait until the next poll is due or a failed plan.
+// rest returns how long to wait until the next poll is due, a failed plan, or the
+// next look at the installed files.
 func (a *Agent) rest(started time.Time) time.Duration {
-	d := a.interval - a.o.Now().Sub(started)
+	d := min(a.interval-a.o.Now().Sub(started), a.untilVerify())
 	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 {
 		d = min(d, due)
 	}

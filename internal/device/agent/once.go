@@ -43,6 +43,7 @@ func (a *Agent) Once(ctx context.Context) error {
 		if err := a.deliver(ctx); err != nil {
 			return err
 		}
+		a.verify(ctx)
 		answer, err := a.poll(ctx, try{}, 0)
 		if err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 
 // report returns what the device says of itself.
 func (a *Agent) report() james.DeviceReport {
-	return james.DeviceReport{SystemTags: a.tags, Apps: a.o.Installer.Apps(), Revision: a.memory.Revision, Agent: a.o.Version}
+	return james.DeviceReport{SystemTags: a.tags, Apps: a.o.Installer.Apps(), Revision: a.memory.Revision, Agent: a.o.Version, Drift: a.drift}
 }
 
 // poll asks the server for a plan. It sends the whole report where the server

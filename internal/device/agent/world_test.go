@@ -246,7 +246,13 @@ type installer struct {
 	during  func(ctx context.Context)
 	recover *james.Report
 	err     error
-	after   func() // called after a commit
+	// changes are what Verify finds, or failed why it cannot; looks counts them.
+	// unfinished is what a repair by another process left.
+	changes    []james.Change
+	failed     error
+	looks      []time.Time
+	unfinished bool
+	after      func() // called after a commit
 	// before is txn's BeforeApply, staged the files that it is shown.
 	before func(context.Context, *james.Plan, func(james.Path) (string, bool)) error
 	staged map[james.Path]string
@@ -285,8 +291,24 @@ func (i *installer) Recover(ctx context.Context) (*james.Report, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	r := i.recover
-	i.recover = nil
+	i.recover, i.unfinished = nil, false
 	return r, i.err
+}
+
+func (i *installer) Verify(_ context.Context, v txn.Verification) ([]james.Change, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.looks = append(i.looks, time.Now())
+	if !v.Quick {
+		return nil, errors.New("the agent reads all files")
+	}
+	return slices.Clone(i.changes), i.failed
+}
+
+func (i *installer) Unfinished() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.unfinished
 }
 
 func (i *installer) Apply(ctx context.Context, plan *james.Plan, src txn.Source) (*james.Report, error) {
