@@ -63,6 +63,9 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 		return nil, james.Cannot("use the state directory", s.stateDir, err)
 	}
 	p.closers = append(p.closers, installer.Close)
+	if err := dropOldDownloads(root, s.stateDir); err != nil {
+		log.WithError(err).Warn("what a repair has downloaded is left")
+	}
 	state, err := root.At(filepath.Join(s.stateDir, agentDir))
 	if err != nil {
 		return nil, james.Cannot("use the state directory", s.stateDir, err)

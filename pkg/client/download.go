@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -57,6 +59,42 @@ func (c *Client) Archive(ctx context.Context, packet james.Digest, a james.Archi
 		return nil, named(&r, err)
 	}
 	return &exactly{ReadCloser: resp.Body, left: a.Size - offset, addr: c.o.Addr}, nil
+}
+
+// ArchiveOf describes the archive of a packet, but for its format. It fails with
+// KindDenied where the packet is not the caller's business and with KindNotFound.
+func (c *Client) ArchiveOf(ctx context.Context, packet james.Digest) (james.Archive, error) {
+	var a james.Archive
+	r, err := packetRequest("get the archive of packet", http.MethodGet, packet, "/archive")
+	if err != nil {
+		return a, err
+	}
+	r.header = http.Header{"Range": {"bytes=0-0"}} // unlike HEAD, it has an error described
+	err = c.retry(ctx, &r, func() error {
+		resp, err := c.send(ctx, &r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		a, err = c.describe(resp)
+		return err
+	})
+	return a, err
+}
+
+// describe reads what the header of an answer says of the whole.
+func (c *Client) describe(resp *http.Response) (a james.Archive, err error) {
+	a.Size = resp.ContentLength
+	if resp.StatusCode == http.StatusPartialContent {
+		_, total, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
+		if a.Size, err = strconv.ParseInt(total, 10, 64); err != nil {
+			a.Size = -1
+		}
+	}
+	if a.Digest, err = james.ParseDigest(strings.Trim(resp.Header.Get("Etag"), `"`)); err != nil || a.Size < 0 {
+		return a, james.Errorf(james.KindCorrupt, c.o.Addr, "the server does not say which archive it has")
+	}
+	return a, nil
 }
 
 // position makes sure that the next byte of the answer is the one at offset of

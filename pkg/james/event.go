@@ -15,7 +15,7 @@ const (
 	EventDeviceSeen     EventKind = "device-seen" // polled for the first time
 	EventDeviceDeleted  EventKind = "device-deleted"
 	EventReport         EventKind = "report" // a device ended a transaction
-	EventDrift          EventKind = "drift"  // files of a device's packets have begun or ceased to differ
+	EventDrift          EventKind = "drift"  // files of a device's packets have begun or ceased to differ, or to be damaged
 )
 
 // Event is something that happened to the fleet.

@@ -151,6 +151,9 @@ func (t *transfer) write(b []byte) error {
 	}
 	t.sum.Write(b)
 	t.have += int64(len(b))
+	if t.progress != nil {
+		t.progress(t.packet, t.have)
+	}
 	if t.have-t.synced < syncEvery {
 		return nil
 	}

@@ -29,6 +29,8 @@ type fetcher struct {
 	unpacked map[james.Digest]int64
 	// unreachable says that the last packet could not be had from the server now.
 	unreachable bool
+	// progress, where set, is told how much of an archive has arrived.
+	progress func(p *james.Packet, have int64)
 	// limit is how long the installer may be silent between what it asks for.
 	limit time.Duration
 }

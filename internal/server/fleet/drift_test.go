@@ -23,7 +23,7 @@ func TestDrift(t *testing.T) {
 		events  []string
 	}{
 		{"an edit", []james.Change{edited}, 0, []string{"d1: a configuration file was edited: etc/a of a was edited here, and stays so"}},
-		{"damage as well", []james.Change{edited, missing}, 1, nil},
+		{"damage as well", []james.Change{edited, missing}, 1, []string{"d1: 1 of 2 changed files are damaged: usr/bin/a of a is missing"}},
 		{"the same", []james.Change{edited, missing}, 1, nil},
 		{"repaired", nil, 0, []string{"d1 has all files as its packets have them again"}},
 		{"still so", nil, 0, nil},

@@ -59,7 +59,7 @@ func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) erro
 	var first, drifted bool
 	_, err := f.saveDevice(ctx, id, func(old *james.Device) (*james.Device, error) {
 		first = old == nil
-		drifted = (old != nil && old.Drift != nil) != (r.Drift != nil)
+		drifted = driftStage(old) != driftStage(&james.Device{Drift: r.Drift})
 		if old != nil && sameReport(old, r) {
 			return old, nil
 		}
@@ -81,6 +81,18 @@ func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) erro
 		f.event(ctx, james.Event{Kind: james.EventDrift, Actor: id, Device: id, Text: driftText(id, r.Drift)})
 	}
 	return nil
+}
+
+// driftStage tells the conditions of a device apart whose change is an event:
+// nothing differs, configuration alone, or files are damaged.
+func driftStage(d *james.Device) int {
+	switch {
+	case d == nil || d.Drift == nil:
+		return 0
+	case d.Drift.Damaged == 0:
+		return 1
+	}
+	return 2
 }
 
 func driftText(id string, d *james.Drift) string {

@@ -1,0 +1,172 @@
+package device
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/trusch/jamesd/internal/device/agent"
+	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/pkg/client"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// repairDir is the directory in the state directory for what a repair downloads.
+const repairDir = "repair"
+
+// repair puts right what is damaged, and prints what is left.
+func (in *inspection) repair(ctx context.Context) error {
+	signal.Ignore(syscall.SIGTSTP) // who is suspended would keep the agent waiting
+	downloads, end, err := in.downloads()
+	if err != nil {
+		return james.Cannot("repair", "", err)
+	}
+	did, err := in.repairFrom(ctx, downloads)
+	in.meter.clear()
+	if err := errors.Join(err, end(err == nil && len(did.Reasons) == 0)); err != nil {
+		return james.Cannot("repair", "", err)
+	}
+	fmt.Fprintf(in.Out, "repaired: %d\n", did.Repaired)
+	left := james.NewDrift(did.Left)
+	if left == nil || left.Damaged == 0 {
+		return nil
+	}
+	hint := "run it again"
+	for _, c := range did.Left {
+		if c.Kind == james.ChangedConfig {
+			continue
+		}
+		why := did.Reasons[c]
+		if why == nil {
+			fmt.Fprintf(in.Out, "still damaged: %s\n", c)
+			continue
+		}
+		fmt.Fprintf(in.Out, "still damaged: %s: %s\n", c, printable(why.Error()))
+		hint = cmp.Or(james.HintOf(why), hint)
+	}
+	return james.Errorf(james.KindCorrupt, "", "%d of the damaged files could not be repaired", left.Damaged).WithHint("%s", hint)
+}
+
+// downloads opens the directory for downloads. Nobody else repairs until end is
+// called, which removes them unless they are to be resumed.
+func (in *inspection) downloads() (_ *disk.Disk, end func(done bool) error, err error) {
+	d, err := in.root.At(filepath.Join(in.s.stateDir, repairDir))
+	if err != nil {
+		return nil, nil, err
+	}
+	lock, err := d.OpenLock("lock")
+	if err != nil {
+		return nil, nil, errors.Join(err, d.Close())
+	}
+	ok, err := lock.Try(false)
+	if err == nil && !ok {
+		err = james.Errorf(james.KindConflict, d.Root(), "another repair is under way")
+	}
+	if err != nil {
+		lock.Close()
+		return nil, nil, errors.Join(err, d.Close())
+	}
+	return d, func(done bool) error {
+		defer d.Close()
+		defer lock.Close()
+		if done {
+			return dropDownloads(in.root, in.s.stateDir)
+		}
+		return nil
+	}, nil
+}
+
+func dropDownloads(root *disk.Disk, stateDir string) error {
+	state, err := root.At(stateDir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(state.RemoveAll(repairDir), state.Close())
+}
+
+// repairFrom repairs from the server.
+func (in *inspection) repairFrom(ctx context.Context, downloads *disk.Disk) (*txn.Repairs, error) {
+	src := &lazySource{in: in, downloads: downloads}
+	defer src.close()
+	return in.installer.Repair(ctx, src, txn.Verification{Progress: in.meter.show("verifying")})
+}
+
+// lazySource is a source that needs a server only when it is asked for something:
+// permissions and links are put right without one.
+type lazySource struct {
+	in        *inspection
+	downloads *disk.Disk
+	server    *client.Client
+	src       *agent.Source
+}
+
+func (l *lazySource) open() (*agent.Source, error) {
+	if l.src != nil {
+		return l.src, nil
+	}
+	server, _, err := newClient(l.in.s)
+	if err != nil {
+		return nil, err
+	}
+	src, err := agent.NewSource(agent.SourceOptions{
+		Server: server, State: l.downloads, Shared: oneFileSystem(l.in.root, l.downloads), Log: l.in.log, Progress: l.in.downloaded,
+	})
+	l.server, l.src = server, src
+	return src, err
+}
+
+// Manifest and Archive make it a txn.Source.
+func (l *lazySource) Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
+	src, err := l.open()
+	if err != nil {
+		return nil, err
+	}
+	return src.Manifest(ctx, p)
+}
+
+// Archive is as in txn.Source.
+func (l *lazySource) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error) {
+	src, err := l.open()
+	if err != nil {
+		return nil, err
+	}
+	return src.Archive(ctx, p)
+}
+
+func (l *lazySource) close() {
+	if l.server != nil {
+		l.server.Close()
+	}
+}
+
+func (in *inspection) downloaded(p *james.Packet, have int64) {
+	in.meter.show("downloading "+p.Name)(have, p.Archive.Size)
+}
+
+// dropOldDownloads removes what a repair has left that nobody is at.
+func dropOldDownloads(root *disk.Disk, stateDir string) error {
+	dir := filepath.Join(stateDir, repairDir)
+	if exists(dir) != nil {
+		return nil
+	}
+	d, err := root.At(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	lock, err := d.OpenLock("lock")
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if ok, err := lock.Try(false); !ok || err != nil {
+		return err
+	}
+	return dropDownloads(root, stateDir)
+}
