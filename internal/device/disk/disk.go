@@ -32,7 +32,8 @@ type Op struct {
 
 // Hook is called before and after every operation. An error that it returns
 // before is the operation's, which does not take place; one that it returns
-// after takes the place of success. Several goroutines may call it at once.
+// after takes the place of success. Several goroutines may call it at once, but a
+// Batch has its fsyncs come in the same order every time.
 type Hook func(before bool, op Op) error
 
 // Options of a Disk.

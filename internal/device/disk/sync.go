@@ -91,6 +91,9 @@ func (b *Batch) flush() error {
 	}
 	var group errgroup.Group
 	group.SetLimit(parallel)
+	if b.d.ops.hook != nil {
+		group.SetLimit(1) // in the same order every time
+	}
 	for _, path := range slices.Sorted(maps.Keys(b.paths)) {
 		group.Go(func() error {
 			if err := b.d.Fsync(path); !errors.Is(err, os.ErrNotExist) {
