@@ -13,11 +13,11 @@ DESTDIR ?=
 # GOARCH, a comma, and for arm and mips the variant.
 DIST := amd64 arm64 arm,7 arm,6 arm,5 386 riscv64 mips,softfloat mipsle,softfloat
 
-# For powercut; a seed of 0 stands for another one each time.
+# For powercut, and for crash; powercut takes another seed each time for 0.
 CUTS    ?= 50
 SEED    ?= 0
 
-.PHONY: help build demo test race lint e2e powercut bench bench-all fuzz cover dist install clean
+.PHONY: help build demo test race crash lint e2e powercut bench bench-all fuzz cover dist install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -33,6 +33,10 @@ test: ## all tests with the race detector, on every store
 	go test -race ./...
 
 race: test ## the same as test
+
+crash: ## kill, fail and cut off the agent at every operation of many plans (CRASH=plan/operation tries one)
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go test -c -o "$$dir/crash.test" ./internal/device/txn; \
+	 JAMES_CRASH='$(or $(CRASH),all)' JAMES_CRASH_SEED='$(SEED)' "$$dir/crash.test" -test.run '^TestCrash$$' -test.timeout 4h
 
 e2e: ## the end-to-end scripts on the real programs only
 	go test -race ./internal/e2e

@@ -1,407 +1,309 @@
 package txn_test
 
 import (
-	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/disk/disktest"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// errDead is what every operation gets after the device's end.
-var errDead = errors.New("the device is off")
+// What `make crash` sets.
+const (
+	crashEnv  = "JAMES_CRASH"       // "all", a plan, or a plan/operation; a sample of all where it is not set
+	seedEnv   = "JAMES_CRASH_SEED"  // of what is random; 1 where it is not set
+	tallyFile = "JAMES_CRASH_TALLY" // where a process writes its tally for the one that began it
+)
 
-// scenario is a plan on a device that is to survive anything.
-type scenario struct {
-	name  string
-	each  bool                        // fsync every file by itself
-	setUp func(w *world) []james.Step // makes the device as it is before and returns the plan
+// effort says how much is tried: every how many operations, and of how many states
+// at each.
+type effort struct {
+	kills, recovery, within, cuts, errors, scripts int
+	budget                                         disktest.Budget
+	again                                          int // power cuts in the recovery, for each operation
 }
 
-// logging are scripts that note their calls beside the root.
-func logging(names ...james.ScriptName) map[james.ScriptName]string {
-	if len(names) == 0 {
-		names = james.ScriptNames()
-	}
-	all := map[james.ScriptName]string{}
-	for _, name := range names {
-		all[name] = fmt.Sprintf(`echo "$JAMES_PACKET-$JAMES_TAGS %s $1${JAMES_RERUN:+ again}" >> "$JAMES_ROOT/../log"`, name)
-	}
-	return all
-}
+var (
+	everything = effort{1, 1, 1, 1, 1, 1, disktest.Budget{Singles: 16, Random: 6}, 2}
+	one        = effort{1, 1, 1, 1, 1, 1, disktest.Budget{Random: 30}, 8}
+	sample     = effort{61, 31, 13, 37, 41, 7, disktest.Budget{Singles: 2, Random: 1}, 1}
+)
 
-var scenarios = []scenario{{
-	name: "install",
-	setUp: func(w *world) []james.Step {
-		w.put("usr/bin/unmanaged", "usr/lib/", "lib>usr/lib", "etc/theirs.conf=u", "srv/empty/")
-		return []james.Step{install(w.pack(w.t, "a v1", logging(),
-			dir("usr/bin"), file("usr/bin/unmanaged", "ours").mode(0o4755), hardlink("opt/new/hard", "usr/bin/unmanaged"),
-			file("lib/a/liba.so", strings.Repeat("lib", 5000)), symlink("lib/a/link", "liba.so"), dir("var/a").mode(0o1777),
-			file("etc/theirs.conf", "p"), file("etc/ours.conf", "p"), file("srv/empty", "a file"), fifo("run/fifo")))}
-	},
-}, {
-	name: "upgrade",
-	setUp: func(w *world) []james.Step {
-		w.put("d/unmanaged", "keep/x")
-		v1 := w.pack(w.t, "a v1", logging(), file("f2d", "f"), file("d2l/x", "x").mode(0o600), dir("d2l/y").mode(0o2711), file("d2l/y/z", "z"),
-			symlink("l2f", "d2l"), file("etc/edited", "1"), file("etc/plain", "1"), file("etc/deleted", "1"), file("bin/a", "1"), hardlink("bin/b", "bin/a"),
-			dir("m").mode(0o700), file("gone/deep/er", "1"), file("touched", "1"))
-		v2 := w.pack(w.t, "a v2", logging(), file("f2d/in/side", "s"), symlink("d2l", "d"), file("l2f", "2"),
-			file("etc/edited", "2"), file("etc/plain", "2"), file("etc/deleted", "2"), file("bin/a", "2"), file("bin/b", "22"),
-			dir("m").mode(0o755), file("d/unmanaged", "ours"), file("d/new", "n"))
-		w.must(install(v1))
-		w.write("etc/edited", "e")
-		os.Remove(filepath.Join(w.root, "etc/deleted"))
-		os.Remove(filepath.Join(w.root, "touched"))
-		w.put("d2l-near/x")
-		w.age()
-		return []james.Step{upgrade(v1, v2)}
-	},
-}, {
-	name: "everything at once",
-	setUp: func(w *world) []james.Step {
-		w.put("usr/share/theirs")
-		old := w.pack(w.t, "old v1", logging(james.Prerm), file("usr/share/old/a", "a"), file("usr/share/common", "old"), file("bin/tool", "old"))
-		up1 := w.pack(w.t, "up v1", logging(), file("usr/share/up", "1"), dir("usr/share/dir"))
-		up2 := w.pack(w.t, "up v2", logging(james.Postinst, james.Postrm), file("usr/share/up", "2"), file("bin/tool", "up"))
-		new := w.pack(w.t, "new v1", nil, file("usr/share/common", "new"), file("usr/share/new/x", "n"))
-		w.must(install(old), install(up1))
-		w.age()
-		return []james.Step{remove(old), upgrade(up1, up2), install(new)}
-	},
-}, {
-	name: "no syncfs",
-	each: true,
-	setUp: func(w *world) []james.Step {
-		w.put("d/theirs", "usr/")
-		v1 := w.pack(w.t, "a v1", nil, file("d/x", "1"), symlink("d/l", "x"), fifo("d/f"), file("etc/c", "1"), dir("e"))
-		v2 := w.pack(w.t, "a v2", logging(), file("d/x", "2"), symlink("d/l", "y"), fifo("d/g"), file("etc/c", "2"), file("e/n", "2"), hardlink("usr/x", "d/x"))
-		w.must(install(v1))
-		w.write("etc/c", "edited")
-		w.age()
-		return []james.Step{upgrade(v1, v2)}
-	},
-}}
-
-// points are the operations of ops at which something is tried: every fourth, a
-// different one for each seed, or all where JAMES_TEST_EVERY_POINT is set.
-func points(ops int64, seed int) []int64 {
-	first, step := int64(seed%4)+1, int64(4)
-	if os.Getenv("JAMES_TEST_EVERY_POINT") != "" {
-		first, step = 1, 1
+// TestCrash tries every plan with the process killed, the disk failing, the
+// scripts failing and the power cut, at a sample of the operations or, in `make
+// crash`, at all.
+func TestCrash(t *testing.T) {
+	chosen, at, _ := strings.Cut(os.Getenv(crashEnv), "/")
+	if chosen == "" {
+		t.Parallel()
 	}
-	var all []int64
-	for n := first; n <= ops; n += step {
-		all = append(all, n)
-	}
-	return all
-}
-
-// scratch is where roots are made whose survival is tried many times over: in
-// memory where there is a file system for that.
-func scratch(t testing.TB) string {
-	dir, err := os.MkdirTemp("/dev/shm", "jamesc-test")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-// trial is a scenario that is set up and not begun.
-type trial struct {
-	*world
-	plan   james.Plan
-	before map[string]string // the tree
-}
-
-// outcome is what a scenario ends as when nothing goes wrong, and how many
-// operations it takes.
-type outcome struct {
-	after map[string]string
-	apps  string
-	ops   int64
-}
-
-func newTrial(t testing.TB, s scenario) *trial {
-	t.Helper()
-	w := newWorld(t)
-	base := filepath.Join(scratch(t), "w")
-	w.root, w.state, w.each = base+"/root", base+"/state", s.each
-	if err := os.MkdirAll(w.root, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	w.mustStart()
-	steps := s.setUp(w)
-	os.Remove(filepath.Join(base, "log"))
-	return &trial{world: w, plan: james.NewPlan(1, steps, nil), before: w.tree(true)}
-}
-
-func (tr *trial) run() (*james.Report, error) {
-	return tr.in.Apply(context.Background(), &tr.plan, tr.packets)
-}
-
-// reference carries the scenario out undisturbed.
-func reference(t testing.TB, s scenario) outcome {
-	t.Helper()
-	tr := newTrial(t, s)
-	var ops atomic.Int64
-	tr.hook = func(before bool, op disk.Op) error {
-		if before {
-			ops.Add(1)
-		}
-		return nil
-	}
-	r, err := tr.run()
-	if err != nil || r.Result != james.Committed {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	tr.checkClean()
-	return outcome{tr.tree(false), tr.apps(), ops.Load()}
-}
-
-// check fails unless the device is as before or as after; it returns which.
-func (tr *trial) check(when string, want outcome, r *james.Report) james.Result {
-	tr.t.Helper()
-	tr.checkClean()
-	if tr.apps() == want.apps {
-		if d := diff(want.after, tr.tree(false)); d != "" {
-			tr.t.Fatalf("%s: the apps are as after, the tree is not (%+v):\n%s", when, r, d)
-		}
-		return james.Committed
-	}
-	if d := diff(tr.before, tr.tree(true)); d != "" {
-		tr.t.Fatalf("%s: the apps are as before, the tree is not (%+v):\n%s", when, r, d)
-	}
-	return james.RolledBack
-}
-
-// dieAt returns a hook that ends everything before or after the n-th operation.
-func dieAt(n int64, after bool) disk.Hook {
-	var count atomic.Int64
-	return func(before bool, op disk.Op) error {
-		at := count.Load()
-		if before {
-			at = count.Add(1)
-		}
-		if at > n || at == n && before != after {
-			return errDead
-		}
-		return nil
-	}
-}
-
-// TestCrashAtEveryOperation ends the device before and after every operation of
-// every scenario and starts it again.
-func TestCrashAtEveryOperation(t *testing.T) {
-	t.Parallel()
+	var all []*tally
+	found := false
 	for _, s := range scenarios {
+		if chosen != "" && chosen != "all" && chosen != s.name {
+			continue
+		}
+		found = true
 		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			want := reference(t, s)
-			if want.ops < 30 {
-				t.Fatalf("the scenario has %d operations only", want.ops)
-			}
-			results := map[james.Result]int{}
-			for k, after := range []bool{false, true} {
-				for _, n := range points(want.ops, 2*k+len(s.name)) {
-					when := fmt.Sprintf("operation %d, after it %t", n, after)
-					tr := newTrial(t, s)
-					tr.hook = dieAt(n, after)
-					tr.run()
-					results[tr.revive(when, want)]++
-				}
-			}
-			if results[james.Committed] == 0 || results[james.RolledBack] == 0 {
-				t.Errorf("results %v", results)
-			}
-			t.Logf("%d operations: %v", want.ops, results)
+			all = append(all, endure(t, s, at))
 		})
 	}
-}
-
-// revive starts the device again after its end and checks what it is.
-func (tr *trial) revive(when string, want outcome) james.Result {
-	tr.t.Helper()
-	tr.hook = nil
-	r, err := tr.start()
-	if err != nil {
-		tr.t.Fatalf("%s: start: %v", when, err)
+	if !found {
+		t.Fatalf("there is no plan %q", chosen)
 	}
-	if r != nil && (!r.Recovered || r.Plan != tr.plan.ID || r.Result == james.Broken) {
-		tr.t.Fatalf("%s: the report is %+v", when, r)
-	}
-	got := tr.check(when, want, r)
-	if r != nil && (r.Result == james.Committed) != (got == james.Committed) {
-		tr.t.Fatalf("%s: the device is %s, the report says %+v", when, got, r)
-	}
-	if r2, err := tr.start(); r2 != nil || err != nil {
-		tr.t.Fatalf("%s: a second start: %+v, %v", when, r2, err)
-	}
-	tr.close()
-	return got
-}
-
-// TestCrashInRecovery ends the device at every operation of a recovery that
-// follows a crash in the middle, and starts it a third time.
-func TestCrashInRecovery(t *testing.T) {
-	t.Parallel()
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			want := reference(t, s)
-			tries := points(4*9, len(s.name))
-			for _, k := range tries {
-				n := want.ops * k / int64(4*9)
-				for m, more := 1+k%2, true; more; m += 3 {
-					when := fmt.Sprintf("operation %d, and %d of the recovery", n, m)
-					tr := newTrial(t, s)
-					tr.hook = dieAt(n, true)
-					tr.run()
-					tr.hook = nil
-					if err := tr.open(); err != nil {
-						t.Fatal(err)
-					}
-					tr.hook = dieAt(m, m%4 == 1)
-					r, err := tr.in.Recover(context.Background())
-					more = err != nil || r == nil || r.Result == james.Broken || len(must(os.ReadFile(filepath.Join(tr.state, "journal")))) > 0
-					if r == nil && err == nil {
-						more = false // it never began
-					}
-					tr.revive(when, want)
-				}
-			}
-		})
-	}
-}
-
-// TestErrorAtEveryOperation fails every operation once, with the errors of a
-// full, a broken and a read-only disk and of a process with too many files.
-func TestErrorAtEveryOperation(t *testing.T) {
-	t.Parallel()
-	errnos := []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENOMEM}
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			want := reference(t, s)
-			for _, n := range points(want.ops, len(s.name)+1) {
-				errno := errnos[n%int64(len(errnos))]
-				when := fmt.Sprintf("%v at operation %d", errno, n)
-				tr := newTrial(t, s)
-				var count atomic.Int64
-				var failed disk.Op
-				tr.hook = func(before bool, op disk.Op) error {
-					if before && count.Add(1) == n {
-						failed = op
-						return errno
-					}
-					return nil
-				}
-				r, err := tr.run()
-				if err != nil || r.Result == james.Broken {
-					t.Fatalf("%s (%+v): %+v, %v", when, failed, r, err)
-				}
-				if r.Result != james.Committed && !strings.Contains(r.Error, errno.Error()) {
-					t.Fatalf("%s (%+v): the report does not say so: %s", when, failed, r.Error)
-				}
-				got := tr.revive(when, want)
-				if (r.Result == james.Committed) != (got == james.Committed) {
-					t.Fatalf("%s (%+v): the device is %s, the report says %+v", when, failed, got, r)
-				}
-			}
-		})
-	}
-}
-
-// TestCrashInReinstall installs again what is installed: whatever happens, it can
-// be removed afterwards.
-func TestCrashInReinstall(t *testing.T) {
-	t.Parallel()
-	s := scenario{name: "reinstall", setUp: func(w *world) []james.Step {
-		w.put("theirs/x")
-		a := w.pack(w.t, "a v1", logging(), file("d/x", "1"), file("e/y", "1"))
-		w.must(install(a))
-		w.put("later/x")
-		return []james.Step{upgrade(a, a)}
-	}}
-	for n := range reference(t, s).ops {
-		tr := newTrial(t, s)
-		tr.hook = dieAt(n+1, true)
-		tr.run()
-		tr.hook = nil
-		if _, err := tr.start(); err != nil {
-			t.Fatalf("operation %d: %v", n+1, err)
+	if file := os.Getenv(tallyFile); file != "" {
+		if err := os.WriteFile(file, must(json.Marshal(all[0])), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		tr.checkClean()
-		if got := tr.names(); got != "d/ d/x e/ e/y later/ later/x theirs/ theirs/x" {
-			t.Fatalf("operation %d: there is %s", n+1, got)
-		}
-		app := *tr.plan.Steps[0].Old
-		tr.must(james.Step{Old: &app})
-		if got := tr.names(); got != "later/ later/x theirs/ theirs/x" {
-			t.Fatalf("operation %d: after the removal there is %s", n+1, got)
-		}
-		tr.close()
-	}
-}
-
-// TestKilled has a process killed by itself at operations of a transaction, and
-// another one recover: the same as above with nothing left in memory.
-func TestKilled(t *testing.T) {
-	if at := os.Getenv("JAMESC_TEST_KILL_AT"); at != "" {
-		killedChild(t, must(strconv.ParseInt(at, 10, 64)))
 		return
 	}
-	t.Parallel()
-	s := scenarios[1]
-	want := reference(t, s)
-	for n := int64(2); n < want.ops; n += want.ops/12 + 1 {
-		base := scratch(t)
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("JAMESC_TEST_KILL_AT=%d", n), "JAMESC_TEST_BASE="+base)
-		out, err := cmd.CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Fatalf("operation %d: the child was not killed: %v\n%s", n, err, out)
-		}
-		// The same trial in this process says what was before, and which plan it was.
-		tr := newTrial(t, s)
-		tr.close()
-		tr.root, tr.state = base+"/root", base+"/state"
-		tr.revive(fmt.Sprintf("killed at operation %d", n), want)
+	if table := newTable(all); chosen == "" {
+		t.Log(table)
+	} else {
+		fmt.Print("\n", table)
 	}
 }
 
-func killedChild(t *testing.T, n int64) {
-	base := os.Getenv("JAMESC_TEST_BASE")
-	w := newWorld(t)
-	w.root, w.state = base+"/root", base+"/state"
-	if err := os.MkdirAll(w.root, 0o755); err != nil {
+// endure tries one plan, and fails the test where one trial is lost.
+func endure(t *testing.T, s scenario, at string) *tally {
+	t.Helper()
+	began := time.Now()
+	result := &tally{Name: s.name}
+	switch {
+	case s.root && os.Geteuid() != 0:
+		result.Skipped = "needs the superuser"
+	case s.uid != 0 && os.Geteuid() == 0:
+		result = elsewhere(t, s)
+	default:
+		result = newOrdeal(t, s, seed()).endure(t, at)
+	}
+	result.Seconds = time.Since(began).Seconds()
+	progress("")
+	for _, lost := range result.Lost {
+		if os.Getenv(crashEnv) == "" {
+			t.Error(lost)
+		}
+		t.Fail() // the table tells
+	}
+	return result
+}
+
+func seed() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(seedEnv), 10, 32); err == nil {
+		return n
+	}
+	return 1
+}
+
+// endure tries the plan in every way.
+func (o *ordeal) endure(t *testing.T, at string) *tally {
+	t.Helper()
+	e := sample
+	switch {
+	case at != "":
+		e = one
+	case os.Getenv(crashEnv) != "":
+		e = everything
+	}
+	if err := o.findCommit(); err != nil {
 		t.Fatal(err)
 	}
-	w.mustStart()
-	plan := james.NewPlan(1, scenarios[1].setUp(w), nil)
-	var count int64
-	w.hook = func(before bool, _ disk.Op) error {
-		if before {
-			if count++; count == n {
-				unix.Kill(os.Getpid(), unix.SIGKILL)
-				select {}
-			}
+	o.tally.Ops, o.tally.seed = len(o.history.Ops), o.seed
+	points := o.points
+	if at != "" {
+		n, err := strconv.Atoi(at)
+		if err != nil || n < 1 || n > o.tally.Ops {
+			t.Fatalf("%q is no operation from 1 to %d", at, o.tally.Ops)
 		}
-		return nil
+		points = func(int) []disktest.Point { return []disktest.Point{{N: n}, {N: n, After: true}} }
+		t.Logf("operation %d is %+v; %d decides, %d makes it durable", n, o.history.Ops[n-1], o.commit, o.final)
 	}
-	w.in.Apply(context.Background(), &plan, w.packets)
-	t.Fatal("survived")
+	o.kills(points(e.kills))
+	o.killsInRecovery(points(e.recovery), e.within)
+	o.errors(points(e.errors))
+	o.scripts(e.scripts)
+	o.cuts(points(e.cuts), e.budget, e.again)
+	if at == "" {
+		o.plausible(t, e)
+	}
+	return o.tally
+}
+
+// plausible fails where less was tried than there must be: a trial that tries
+// nothing would never find anything.
+func (o *ordeal) plausible(t *testing.T, e effort) {
+	t.Helper()
+	c := o.tally
+	if len(c.Lost) > 0 {
+		return
+	}
+	each := len(o.points(1)) / 2
+	for _, least := range []struct {
+		what      string
+		got, want int
+	}{
+		{"operations", c.Ops, 40},
+		{"kills", c.Kills, 2 * (each / e.kills)},
+		{"kills in recovery", c.RecoveryKills, 10 * each / e.recovery / e.within},
+		{"states in recovery", c.RecoveryStates, each / e.recovery / e.within},
+		{"errors", c.Errors, 8 * (each / e.errors)},
+		{"scripts", c.Scripts, 4 * (len(o.calls) / e.scripts)},
+		{"power cuts", c.Cuts, 10 * each / e.cuts},
+		{"states of power cuts", c.CutStates, 2 * each / e.cuts},
+		{"trials that ended as before", c.Before, each / e.kills},
+		{"trials that ended as after", c.After, 2},
+	} {
+		if least.got < least.want {
+			t.Errorf("%d %s only, expected %d at least", least.got, least.what, least.want)
+		}
+	}
+}
+
+// elsewhere has another process, of another user, try the plan.
+func elsewhere(t *testing.T, s scenario) *tally {
+	t.Helper()
+	file := scratch(t) + "/tally"
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	check := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(os.Chmod(file, 0o666))
+	check(os.Chmod(strings.TrimSuffix(file, "/tally"), 0o711))
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestCrash$/^"+strings.ReplaceAll(s.name, " ", "_")+"$")
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), tallyFile+"="+file, "TMPDIR=/dev/shm")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: s.uid, Gid: s.uid}}
+	if isTerminal() {
+		cmd.Stdout = os.Stdout
+	}
+	out := &strings.Builder{}
+	if cmd.Stdout == nil {
+		cmd.Stdout = out
+	}
+	cmd.Stderr = cmd.Stdout
+	err := cmd.Run()
+	result := &tally{}
+	if jsonErr := json.Unmarshal(must(os.ReadFile(file)), result); jsonErr != nil || err != nil && len(result.Lost) == 0 {
+		t.Fatalf("as user %d: %v, %v\n%s", s.uid, err, jsonErr, out)
+	}
+	return result
+}
+
+// tally is what was tried of a plan and how it ended.
+type tally struct {
+	Name, Skipped                                    string
+	Ops, Kills, RecoveryKills, Errors, Scripts, Cuts int
+	RecoveryStates, CutStates                        int // that were different, and tried
+	Before, After                                    int
+	Seconds                                          float64
+	Lost                                             []string
+
+	mu   sync.Mutex
+	seed uint64
+}
+
+// tooMany is how many trials of a plan are lost before it is given up.
+const tooMany = 5
+
+// count notes how one trial ended.
+func (c *tally) count(kind *int, what string, n int, got james.Result, err error) {
+	if err != nil {
+		c.lose(what, n, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*kind++
+	switch got {
+	case james.RolledBack:
+		c.Before++
+	case james.Committed:
+		c.After++
+	}
+	if sum := c.Before + c.After; sum%32 == 0 {
+		progress(fmt.Sprintf("%s: %d operations, %d devices tried, %d lost", c.Name, c.Ops, sum, len(c.Lost)))
+	}
+}
+
+// lose notes a trial that ended badly, and how to repeat it.
+func (c *tally) lose(what string, n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.Lost) >= tooMany {
+		return
+	}
+	again := fmt.Sprintf("make crash CRASH='%s' SEED=%d", c.Name, c.seed)
+	if n > 0 {
+		again = fmt.Sprintf("make crash CRASH='%s/%d' SEED=%d", c.Name, n, c.seed)
+	}
+	c.Lost = append(c.Lost, fmt.Sprintf("lost: %s, %s (again: %s)\n%v", c.Name, what, again, err))
+}
+
+func (c *tally) full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.Lost) >= tooMany
+}
+
+// progress writes a line over the last one, on a terminal.
+func progress(line string) {
+	if os.Getenv(crashEnv) != "" && isTerminal() {
+		fmt.Printf("\r\033[K%s", line)
+	}
+}
+
+func isTerminal() bool {
+	_, err := unix.IoctlGetTermios(int(os.Stdout.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// newTable writes for people what was tried.
+func newTable(all []*tally) string {
+	const row = "%-26s %6v %7v %9v %8v %7v %7v %9v %8v %8v %7v %5v\n"
+	out := &strings.Builder{}
+	fmt.Fprintf(out, row, "plan", "ops", "kills", "in recov.", "states", "errors", "scripts", "power", "states", "before", "after", "lost")
+	sum := &tally{Name: "all"}
+	for _, c := range all {
+		if c.Skipped != "" {
+			fmt.Fprintf(out, "%-26s not tried: %s\n", c.Name, c.Skipped)
+			continue
+		}
+		c.row(out, row)
+		sum.add(c)
+	}
+	sum.row(out, row)
+	if len(sum.Lost) == 0 {
+		fmt.Fprintf(out, "%d devices in %.0f s: none lost\n", sum.Before+sum.After, sum.Seconds)
+	} else {
+		fmt.Fprintf(out, "%d devices in %.0f s: %d lost\n%s\n", sum.Before+sum.After, sum.Seconds, len(sum.Lost), strings.Join(sum.Lost, "\n"))
+	}
+	return out.String()
+}
+
+func (c *tally) row(out *strings.Builder, row string) {
+	fmt.Fprintf(out, row, c.Name, c.Ops, c.Kills, c.RecoveryKills, c.RecoveryStates, c.Errors, c.Scripts, c.Cuts, c.CutStates, c.Before, c.After, len(c.Lost))
+}
+
+func (c *tally) add(o *tally) {
+	for _, pair := range [][2]*int{
+		{&c.Ops, &o.Ops}, {&c.Kills, &o.Kills}, {&c.RecoveryKills, &o.RecoveryKills}, {&c.RecoveryStates, &o.RecoveryStates},
+		{&c.Errors, &o.Errors}, {&c.Scripts, &o.Scripts}, {&c.Cuts, &o.Cuts}, {&c.CutStates, &o.CutStates}, {&c.Before, &o.Before}, {&c.After, &o.After},
+	} {
+		*pair[0] += *pair[1]
+	}
+	c.Seconds += o.Seconds
+	c.Lost = append(c.Lost, o.Lost...)
 }

@@ -4,7 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +20,7 @@ import (
 
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/disk/disktest"
 	"github.com/trusch/jamesd/internal/device/script"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
@@ -162,7 +163,6 @@ func newWorld(t testing.TB) *world {
 
 // start opens the device, as the agent does at its start.
 func (w *world) start() (*james.Report, error) {
-	w.t.Helper()
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -349,91 +349,18 @@ func (w *world) tree(times bool) map[string]string {
 
 func treeOf(t testing.TB, root string, times bool) map[string]string {
 	t.Helper()
-	lines, inodes := map[string]string{}, map[uint64]string{}
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel := must(filepath.Rel(root, path))
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		st := info.Sys().(*syscall.Stat_t)
-		line := fmt.Sprintf("%s %d:%d", info.Mode(), st.Uid, st.Gid)
-		if times || !e.IsDir() {
-			line += " " + info.ModTime().UTC().Format(time.RFC3339Nano)
-		}
-		if !e.IsDir() && st.Nlink > 1 {
-			if first, ok := inodes[st.Ino]; ok {
-				line += " linked to " + first
-			} else {
-				inodes[st.Ino] = rel
-			}
-			line += fmt.Sprintf(" links %d", st.Nlink)
-		}
-		switch {
-		case info.Mode().IsRegular():
-			raw := must(os.ReadFile(path))
-			line += fmt.Sprintf(" %d bytes %x", len(raw), sha256.Sum256(raw))
-			if len(raw) < 40 {
-				line += fmt.Sprintf(" %q", raw)
-			}
-			if len(raw) > 1<<20 {
-				line += fmt.Sprintf(" holes %t", st.Blocks*512 < st.Size)
-			}
-		case info.Mode()&os.ModeSymlink != 0:
-			line += " -> " + must(os.Readlink(path))
-		case info.Mode()&os.ModeDevice != 0:
-			line += fmt.Sprintf(" device %d", st.Rdev)
-		}
-		lines[rel] = line + xattrs(t, path)
-		return nil
-	})
+	image, err := disktest.Read(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lines
-}
-
-func xattrs(t testing.TB, path string) string {
-	buf := make([]byte, 4096)
-	n, err := unix.Llistxattr(path, buf)
-	if err != nil || n == 0 {
-		return ""
+	if times {
+		return image.Describe(0, disktest.AllTimes)
 	}
-	var out string
-	names := strings.Split(strings.TrimRight(string(buf[:n]), "\x00"), "\x00")
-	slices.Sort(names)
-	for _, name := range names {
-		value := make([]byte, 4096)
-		n, err := unix.Lgetxattr(path, name, value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out += fmt.Sprintf(" %s=%q", name, value[:n])
-	}
-	return out
+	return image.Describe(0, disktest.FileTimes)
 }
 
 // diff says how two trees differ, "" if they do not.
-func diff(before, after map[string]string) string {
-	var out []string
-	for path, line := range before {
-		if now, ok := after[path]; !ok {
-			out = append(out, "- "+path+" "+line)
-		} else if now != line {
-			out = append(out, "- "+path+" "+line, "+ "+path+" "+now)
-		}
-	}
-	for path, line := range after {
-		if _, ok := before[path]; !ok {
-			out = append(out, "+ "+path+" "+line)
-		}
-	}
-	slices.SortFunc(out, func(a, b string) int { return strings.Compare(a[2:], b[2:]) })
-	return strings.Join(out, "\n")
-}
+func diff(before, after map[string]string) string { return disktest.Diff(before, after) }
 
 // names lists a tree's paths, directories with a slash.
 func (w *world) names() string {
@@ -474,5 +401,23 @@ func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs the superuser")
+	}
+}
+
+// errDead is what every operation gets after the device's end.
+var errDead = errors.New("the device is off")
+
+// dieAt returns a hook that ends everything before or after the n-th operation.
+func dieAt(n int64, after bool) disk.Hook {
+	var count atomic.Int64
+	return func(before bool, op disk.Op) error {
+		at := count.Load()
+		if before {
+			at = count.Add(1)
+		}
+		if at > n || at == n && before != after {
+			return errDead
+		}
+		return nil
 	}
 }

@@ -24,23 +24,12 @@ func TestMetadata(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.mustStart()
-	holes := strings.Repeat("\x00", 3<<20) + "data" + strings.Repeat("\x00", 1<<20)
+	holes := holes("data")
 	v1 := w.pack(t, "a v1", nil,
 		file("bin/suid", "s").mode(0o6755).owner(0, 12), file("bin/cap", "c").xattr("security.capability", capability).mode(0o755),
 		file("share/attr", "x").xattr("user.note", "hello").owner(1, 2), dir("share/dir").mode(0o3775).owner(5, 6).xattr("user.dir", "d"),
 		symlink("share/link", "/etc/passwd").owner(3, 4), fifo("run/fifo").owner(1, 1), file("share/sparse", holes), file("share/empty", ""), hardlink("share/hard", "bin/suid"))
-	sparse := w.manifests[v1.Digest]
-	for k := range sparse.Entries { // as GNU tar -S would have it
-		if sparse.Entries[k].Path == "share/sparse" {
-			sparse.Entries[k].Sparse = true
-		}
-	}
-	_, v1.Digest, _ = sparse.Encode()
-	for d, m := range w.manifests {
-		if m == sparse {
-			w.manifests[v1.Digest], w.archives[v1.Digest] = m, w.archives[d]
-		}
-	}
+	w.sparse(v1, "share/sparse")
 	w.must(install(v1))
 	tree := w.tree(true)
 	owner := func(uid, gid int) string {

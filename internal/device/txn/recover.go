@@ -25,7 +25,7 @@ func (i *Installer) recover(ctx context.Context) (*james.Report, error) {
 		return nil, err
 	}
 	if len(records) == 0 {
-		return nil, i.tidy()
+		return nil, i.cleanState()
 	}
 	t, err := i.loadTxn(records)
 	if err != nil {

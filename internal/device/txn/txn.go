@@ -172,7 +172,7 @@ func (t *txn) cleanUp(back bool) error {
 			return err
 		}
 	}
-	if err := t.cleanState(); err != nil {
+	if err := t.i.cleanState(); err != nil {
 		return err
 	}
 	if err := t.i.log.Reset(); err != nil {
@@ -182,15 +182,16 @@ func (t *txn) cleanUp(back bool) error {
 	return nil
 }
 
-// cleanState removes what the transaction needed in the state directory.
-func (t *txn) cleanState() error {
-	if err := t.i.state.RemoveAll(nextFile); err != nil {
+// cleanState removes what a transaction needed in the state directory. That is not
+// synced: after a power cut the next start does it again.
+func (i *Installer) cleanState() error {
+	if err := i.state.RemoveAll(nextFile); err != nil {
 		return err
 	}
-	if err := emptyDir(t.i.state, runDir); err != nil { // the directory stays: making it takes room
+	if err := emptyDir(i.state, runDir); err != nil { // the directory stays: making it takes room
 		return err
 	}
-	return t.i.dropManifests()
+	return i.dropManifests()
 }
 
 // setTime gives a directory its time of before, if it has another.

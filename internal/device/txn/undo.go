@@ -118,7 +118,7 @@ func (t *txn) dropJournal() error {
 			return err
 		}
 	}
-	if err := t.cleanState(); err != nil {
+	if err := t.i.cleanState(); err != nil {
 		return err
 	}
 	return t.i.log.Reset()
