@@ -58,6 +58,8 @@ type Call struct {
 	Root string
 	// Old is the app that goes and New the one that comes; either may be nil.
 	Old, New *james.App
+	// Purge says that the old app goes with its configuration files.
+	Purge bool
 	// Rerun says that this run may not be the first, as the device stopped in the
 	// middle of one.
 	Rerun bool
@@ -78,8 +80,8 @@ func Write(d *disk.Disk, path string, body []byte) error {
 }
 
 // env returns the whole environment of the script. JAMES_OLD_TAGS and
-// JAMES_NEW_TAGS are there only where a packet goes or comes, JAMES_RERUN only in
-// a second run, JAMES_TRY only in one of several tries.
+// JAMES_NEW_TAGS are there only where a packet goes or comes, JAMES_PURGE only where
+// it goes with its configuration, JAMES_RERUN only in a second run, JAMES_TRY only in one of several tries.
 func (r *Runner) env(c *Call) []string {
 	env := []string{
 		"PATH=" + or(r.Path, DefaultPath),
@@ -97,6 +99,9 @@ func (r *Runner) env(c *Call) []string {
 	}
 	if c.New != nil {
 		env = append(env, "JAMES_NEW_TAGS="+c.New.Tags.String())
+	}
+	if c.Purge {
+		env = append(env, "JAMES_PURGE=1")
 	}
 	if c.Rerun {
 		env = append(env, "JAMES_RERUN=1")

@@ -84,6 +84,7 @@ func (t *txn) run(ctx context.Context, o *op, name james.ScriptName, action jame
 // is to be told.
 func (t *txn) call(ctx context.Context, n int, old bool, c script.Call) error {
 	s := t.steps[n]
+	c.Purge = s.Purge
 	c.App, c.Root, c.File = s.side(old).App, t.i.Disk.Root(), t.i.state.Abs(scriptFile(n, old, c.Name))
 	if s.Old != nil {
 		c.Old = &s.Old.App

@@ -80,8 +80,8 @@ type step struct {
 	New *side `json:"new,omitempty"`
 	// Repair says that the step puts some of New's files right, which is installed.
 	Repair bool `json:"repair,omitzero"`
-
-	purge bool
+	// Purge says that the old app goes with its configuration files.
+	Purge bool `json:"purge,omitzero"`
 }
 
 // side is one of a step's packets.

@@ -152,7 +152,7 @@ func (t *txn) loadSteps(ctx context.Context, src Source) (map[string]installed, 
 }
 
 func (t *txn) loadStep(ctx context.Context, src Source, ps *james.Step, apps map[string]installed) (*step, error) {
-	s := &step{purge: ps.Purge && ps.New == nil}
+	s := &step{Purge: ps.Purge && ps.New == nil}
 	if ps.Old == nil && ps.New == nil {
 		return nil, james.Errorf(james.KindInvalid, "plan", "has a step that does nothing")
 	}

@@ -1,9 +1,12 @@
 package txn_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -74,6 +77,45 @@ func TestPurgeOfOthers(t *testing.T) {
 			w.acts(all, c.plans...)
 			if got := w.files(); got != c.want {
 				t.Errorf("left is %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestPurgeTold has the scripts of a purged app told, also while that is undone by
+// another process.
+func TestPurgeTold(t *testing.T) {
+	t.Parallel()
+	const tell = `echo "$JAMES_PACKET $JAMES_ACTION ${JAMES_PURGE-keep}" >> "$JAMES_ROOT/../log"`
+	for _, c := range []struct{ name, plan, want string }{
+		{"uninstalled", "-b", "b remove keep"},
+		{"purged", "--b", "b remove 1"},
+		{"undone", "--b; bad v1", "b remove 1, b restore 1"},
+		{"cut off", "--b; dies v1", "b remove 1, b restore 1"},
+		{"another one is purged", "--c; -b", "b remove keep"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.mustStart()
+			all := w.cast(versions{"c v1": {file("c", "c")}})
+			all["b v1"] = w.pack(t, "b v1", map[james.ScriptName]string{james.Postrm: tell, james.Preinst: "[ $1 = install ] || " + tell}, file("b", "b"))
+			all["bad v1"] = w.pack(t, "bad v1", map[james.ScriptName]string{james.Postinst: "exit 1"}, file("bad", "b"))
+			all["dies v1"] = w.pack(t, "dies v1", map[james.ScriptName]string{james.Postinst: "touch $JAMES_ROOT/../dies"}, file("dies", "d"))
+			w.acts(all, "b v1", "c v1")
+			w.hook = func(bool, disk.Op) error {
+				if _, err := os.Stat(filepath.Join(w.root, "../dies")); err == nil {
+					return errDead
+				}
+				return nil
+			}
+			w.act(all, c.plan)
+			w.hook = nil
+			if _, err := w.start(); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.ReplaceAll(strings.TrimSpace(w.read("../log")), "\n", ", "); got != c.want {
+				t.Errorf("told %q, want %q", got, c.want)
 			}
 		})
 	}

@@ -69,7 +69,7 @@ func (b *builder) removeFile(s *step, e *james.Entry, path string) error {
 // purges reports whether a configuration file goes with the step's old packet also
 // where it was changed: not one that a packet of the plan takes over.
 func (b *builder) purges(s *step, e *james.Entry) bool {
-	return s.purge && !slices.ContainsFunc(b.steps, func(other *step) bool {
+	return s.Purge && !slices.ContainsFunc(b.steps, func(other *step) bool {
 		if other.New == nil || !slices.Contains(other.New.m.Replaces, s.Old.App.Name) {
 			return false
 		}
