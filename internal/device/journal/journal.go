@@ -5,7 +5,7 @@
 // records before it, until Reset. A record is whole or not there: each carries
 // its length and a checksum that covers all records before it too, so the first
 // that does not fit ends the journal, whether a crash tore it or what lies there
-// is left from something else. Open cuts that tail off.
+// is left from something else. The first change after Open cuts that tail off.
 package journal
 
 import (
@@ -38,7 +38,8 @@ type Journal struct {
 	// unsure says that what is durable is not known: a sync has failed, or a whole
 	// record was written that an error disowned.
 	unsure bool
-	// Cut is the number of bytes that Open cut off.
+	// Cut is the number of bytes that Open found after the records; the next change
+	// cuts them off.
 	Cut int64
 }
 
@@ -54,9 +55,11 @@ func Open(d *disk.Disk, path string) (*Journal, [][]byte, error) {
 		return nil, nil, err
 	}
 	j := &Journal{file: file, size: size, sum: sum}
-	if err := j.cut(); err != nil {
+	whole, err := file.Size()
+	if err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
+	j.Cut, j.torn = whole-size, whole != size
 	return j, records, nil
 }
 
@@ -137,7 +140,7 @@ func (j *Journal) cut() error {
 	if err := j.file.Sync(); err != nil {
 		return err
 	}
-	j.Cut, j.torn = size-j.size, false
+	j.torn = false
 	return nil
 }
 
@@ -153,10 +156,7 @@ func (j *Journal) Append(records ...[]byte) error {
 		if len(record) == 0 || len(record) > MaxRecord {
 			return james.Errorf(james.KindInternal, "journal record", "has %d bytes, 1 to %d are allowed", len(record), MaxRecord)
 		}
-		sum = checksum(sum, record)
-		buf = binary.LittleEndian.AppendUint32(buf, uint32(len(record)))
-		buf = binary.LittleEndian.AppendUint32(buf, sum)
-		buf = append(buf, record...)
+		buf, sum = add(buf, sum, record)
 	}
 	if n, err := j.file.Write(buf); err != nil {
 		j.torn, j.unsure = true, j.unsure || n == len(buf)
@@ -164,6 +164,40 @@ func (j *Journal) Append(records ...[]byte) error {
 	}
 	j.size, j.sum = j.size+int64(len(buf)), sum
 	return nil
+}
+
+// add appends a record to buf; sum is the checksum of those before it.
+func add(buf []byte, sum uint32, record []byte) ([]byte, uint32) {
+	sum = checksum(sum, record)
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(record)))
+	buf = binary.LittleEndian.AppendUint32(buf, sum)
+	return append(buf, record...), sum
+}
+
+// NewReader returns the bytes of a journal with the records that next returns
+// until it returns nil. None may be longer than MaxRecord.
+func NewReader(next func() ([]byte, error)) io.Reader { return &reader{next: next} }
+
+type reader struct {
+	next func() ([]byte, error)
+	sum  uint32
+	buf  []byte // not read yet
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if len(r.buf) == 0 {
+		record, err := r.next()
+		if err != nil {
+			return 0, err
+		}
+		if record == nil {
+			return 0, io.EOF
+		}
+		r.buf, r.sum = add(r.buf[:0], r.sum, record)
+	}
+	n := copy(p, r.buf)
+	r.buf = r.buf[n:]
+	return n, nil
 }
 
 // repair cuts off what a failed Append left.

@@ -204,6 +204,18 @@ func (i *Installer) removeLeftovers() {
 	}
 }
 
+// oldAreas returns the work areas of this state directory with old files in them.
+func (i *Installer) oldAreas() []*area {
+	var all []*area
+	for _, top := range i.Disk.LocalMounts() {
+		a := &area{Top: james.Path(top)}
+		if n, err := i.oldFiles(a); (n > 0 || err != nil) && i.owns(a) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 func (i *Installer) removeLeftover(a *area) error {
 	n, err := i.oldFiles(a)
 	if err = errors.Join(err, ownerless(i.Disk, a, n)); err != nil {

@@ -262,7 +262,7 @@ func (w *world) checkClean() {
 		names[e.Name()] = true
 	}
 	for name := range names {
-		if !slices.Contains([]string{"state.json", "journal", "lock", "turn", "id", "manifests", "run"}, name) {
+		if !slices.Contains([]string{"state.json", "state.backup.json", "journal", "lock", "turn", "id", "manifests", "run"}, name) {
 			w.t.Fatalf("left in the state directory: %s", name)
 		}
 	}

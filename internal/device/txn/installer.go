@@ -151,8 +151,7 @@ func (i *Installer) open() (err error) {
 	if err := i.loadID(!i.Beside); err != nil {
 		i.Log.WithError(err).Warn("the state directory has no id")
 	}
-	i.inv, err = loadInventory(i.state, stateFile)
-	return err
+	return i.loadState()
 }
 
 // beAgent takes the lock of the state directory's agent until Close.
@@ -178,8 +177,9 @@ func (i *Installer) openJournal() error {
 	if err != nil {
 		return err
 	}
-	i.log, i.pending = log, len(records) > 0
-	return nil
+	listed, err := i.state.Exists(listFile)
+	i.log, i.pending = log, len(records) > 0 || listed
+	return err
 }
 
 // Close gives the state directory free. It waits for a transaction to end.
@@ -265,6 +265,7 @@ func (i *Installer) Recover(ctx context.Context) (*james.Report, error) {
 	report, err := i.recover(ctx)
 	if err == nil && !i.pending {
 		i.removeLeftovers()
+		i.mendState()
 	}
 	return report, err
 }

@@ -1,15 +1,10 @@
 package txn
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"io"
-	"os"
 	"strings"
 
-	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -31,8 +26,12 @@ const maxInventory = 64 << 20
 // inventory is what the installer has put on the device. It is never changed
 // once made.
 type inventory struct {
-	Apps []installed  `json:"apps"` // sorted by name
-	Dirs []james.Path `json:"dirs"` // physical, those that the installer made; sorted
+	// Serial counts the transactions, so that no two inventories are alike.
+	Serial uint64       `json:"serial,omitzero"`
+	Apps   []installed  `json:"apps"` // sorted by name
+	Dirs   []james.Path `json:"dirs"` // physical, those that the installer made; sorted
+
+	sum james.Digest // by which a journal knows it
 }
 
 // installed is an app with what its manifest does not tell.
@@ -41,23 +40,6 @@ type installed struct {
 	// Beside are the configuration files, as the manifest names them, whose
 	// packet's version lies beside the local one.
 	Beside []james.Path `json:"beside,omitempty"`
-}
-
-func loadInventory(d *disk.Disk, path string) (*inventory, error) {
-	inv := &inventory{}
-	raw, err := d.ReadFile(path, maxInventory)
-	if errors.Is(err, os.ErrNotExist) {
-		return inv, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(inv); err != nil {
-		return nil, james.Errorf(james.KindCorrupt, d.Abs(path), "is no inventory: %w", err)
-	}
-	return inv, nil
 }
 
 // manifestFile is where the manifest of that digest is kept.

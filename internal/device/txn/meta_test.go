@@ -165,8 +165,8 @@ func TestMountIsMissing(t *testing.T) {
 	}
 }
 
-// TestDamagedJournal loses the journal's end while old files are in the work
-// area: nothing may be thrown away.
+// TestDamagedJournal loses the journal's list, and the other one too, while old
+// files are in the work area: nothing may be thrown away.
 func TestDamagedJournal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -187,6 +187,7 @@ func TestDamagedJournal(t *testing.T) {
 	raw := must(os.ReadFile(journal))
 	raw[int(raw[0])+int(raw[1])<<8+20] ^= 1 // in the second record
 	os.WriteFile(journal, raw, 0o600)
+	os.WriteFile(journal+".list", raw, 0o600)
 	if _, err := w.start(); james.KindOf(err) != james.KindCorrupt || james.HintOf(err) == "" {
 		t.Fatalf("start: %v", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -150,12 +149,9 @@ func (t *txn) recoverProbation(ctx context.Context) (*james.Report, error) {
 
 // loadNext returns the inventory of after the transaction.
 func (t *txn) loadNext() (*inventory, error) {
-	there, err := t.i.state.Exists(nextFile)
-	if err == nil && !there {
-		err = james.Errorf(james.KindCorrupt, t.i.state.Abs(nextFile), "%w", os.ErrNotExist)
+	next, _, err := newest(t.i.state, nextFiles[:])
+	if err == nil && (next.sum.IsZero() || !t.nextSum.IsZero() && next.sum != t.nextSum) {
+		err = james.Errorf(james.KindCorrupt, t.i.state.Abs(nextFile), "is not what was made for this transaction")
 	}
-	if err != nil {
-		return nil, err
-	}
-	return loadInventory(t.i.state, nextFile)
+	return next, err
 }

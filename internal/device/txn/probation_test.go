@@ -336,8 +336,10 @@ func TestProbationWithoutInventory(t *testing.T) {
 	if _, err := w.in.Apply(ctx, &plan, w.packets); !errors.Is(err, txn.ErrOnProbation) {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(w.state, "next.json")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"next.json", "next.backup.json"} {
+		if err := os.Remove(filepath.Join(w.state, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r, err := w.start()
 	if err != nil || r.Result != james.RolledBack || r.Kind != james.KindCorrupt {

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/trusch/jamesd/internal/device/journal"
@@ -37,11 +38,27 @@ type beginRecord struct {
 	Started  time.Time    `json:"started"`
 	Areas    []*area      `json:"areas"`
 	Steps    []*step      `json:"steps"`
+	Next     james.Digest `json:"next,omitzero"` // of the inventory to come
 }
 
 // chunkBytes bounds what one record of ops or times has, in bytes, so that with
 // the largest single op it stays below journal.MaxRecord.
 const chunkBytes = journal.MaxRecord / 4
+
+// beginning returns the first record.
+func (t *txn) beginning() *record {
+	return &record{Begin: &beginRecord{t.plan.ID, t.plan.Revision, t.started, t.areas, t.steps, t.nextSum}}
+}
+
+// list returns the records from the first op to "ready".
+func (t *txn) list() ([]*record, error) {
+	ops, err := chunks(t.ops, func(part []*op) *record { return &record{Ops: part} })
+	if err != nil {
+		return nil, err
+	}
+	times, err := chunks(t.times, func(part []dirTime) *record { return &record{Times: part} })
+	return slices.Concat(ops, times, []*record{{Ready: true}}), err
+}
 
 // record durably adds records to the journal.
 func (t *txn) record(records ...*record) error {
@@ -54,15 +71,23 @@ func (t *txn) record(records ...*record) error {
 // note adds records to the journal, which become durable with the next that are.
 func (t *txn) note(records ...*record) error {
 	for _, r := range records {
-		raw, err := json.Marshal(r)
+		raw, err := r.encode()
 		if err != nil {
-			return james.Errorf(james.KindInternal, "journal", "%w", err)
+			return err
 		}
 		if err := t.i.log.Append(raw); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *record) encode() ([]byte, error) {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return nil, james.Errorf(james.KindInternal, "journal", "%w", err)
+	}
+	return raw, nil
 }
 
 // chunks splits a list into the records that hold it.
@@ -86,16 +111,16 @@ func chunks[T any](list []T, wrap func([]T) *record) ([]*record, error) {
 	return records, nil
 }
 
-// read takes one record of the journal into the transaction.
-func (t *txn) read(raw []byte) error {
+// read takes one record of a file into the transaction.
+func (t *txn) read(raw []byte, file string) error {
 	var r record
 	if err := json.Unmarshal(raw, &r); err != nil {
-		return james.Errorf(james.KindCorrupt, t.i.state.Abs(journalFile), "has a record that is none of this version: %w", err)
+		return james.Errorf(james.KindCorrupt, t.i.state.Abs(file), "has a record that is none of this version: %w", err)
 	}
 	switch {
 	case r.Begin != nil:
 		t.plan = &james.Plan{ID: r.Begin.Plan, Revision: r.Begin.Revision}
-		t.started, t.areas, t.steps = r.Begin.Started, r.Begin.Areas, r.Begin.Steps
+		t.started, t.areas, t.steps, t.nextSum = r.Begin.Started, r.Begin.Areas, r.Begin.Steps, r.Begin.Next
 	case r.Script > 0:
 		t.begun[r.Script-1] = true
 	case r.Restore > 0:

@@ -10,7 +10,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/trusch/jamesd/internal/device/journal"
 	"github.com/trusch/jamesd/internal/device/script"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -20,16 +19,12 @@ func (i *Installer) recover(ctx context.Context) (*james.Report, error) {
 	if err := i.openJournal(); err != nil {
 		return nil, err
 	}
-	records, err := journal.Read(i.state, journalFile)
+	t, err := i.loadPending()
 	if err != nil {
 		return nil, err
 	}
-	if len(records) == 0 {
-		return nil, i.cleanState()
-	}
-	t, err := i.loadTxn(records)
-	if err != nil {
-		return nil, err
+	if t == nil {
+		return nil, i.forget()
 	}
 	defer t.close()
 	if i.left != nil && i.left.same(t) {
@@ -56,16 +51,37 @@ func (t *txn) repairEnded(r *james.Report) error {
 	return james.Errorf(james.KindUnavailable, "device", "an interrupted repair is not undone yet: %s", r.Error)
 }
 
-// loadTxn makes the transaction that the journal describes.
-func (i *Installer) loadTxn(records [][]byte) (*txn, error) {
+// forget removes what a transaction left of which nothing is known any more: it
+// had changed nothing, or old files in a work area say that it had. Then all stays
+// as it is for whoever looks at them.
+func (i *Installer) forget() error {
+	i.pending = false
+	if len(i.oldAreas()) > 0 {
+		return nil
+	}
+	if err := i.cleanState(); err != nil {
+		return err
+	}
+	if i.log.Size()+i.log.Cut == 0 {
+		return nil
+	}
+	return i.log.Reset()
+}
+
+// loadTxn makes the transaction that the records of a file describe, nil where
+// there are none. Its plan is nil where the first record is lost.
+func (i *Installer) loadTxn(records [][]byte, file string) (*txn, error) {
+	if len(records) == 0 {
+		return nil, nil
+	}
 	t := &txn{i: i, recovered: true, begun: map[int]bool{}, restoring: map[int]bool{}, restored: map[int]bool{}}
 	for _, raw := range records {
-		if err := t.read(raw); err != nil {
+		if err := t.read(raw, file); err != nil {
 			return nil, err
 		}
 	}
 	if t.plan == nil {
-		return nil, james.Errorf(james.KindCorrupt, i.state.Abs(journalFile), "does not begin with a plan")
+		return t, nil
 	}
 	t.log = i.Log.WithFields(logrus.Fields{"txn": t.plan.ID.Short(), "revision": t.plan.Revision, "recover": true})
 	return t, nil
@@ -80,7 +96,7 @@ func (t *txn) same(other *txn) bool {
 // unless everything was done and it only had to prove itself.
 func (t *txn) recover(ctx context.Context) (*james.Report, error) {
 	switch {
-	case t.committed:
+	case t.committed, t.switched():
 		return t.recoverForward()
 	case t.undone:
 		if err := t.cleanUp(true); err != nil {
@@ -117,7 +133,7 @@ func (t *txn) recoverForward() (*james.Report, error) {
 
 // recoverBack undoes the transaction, which has failed.
 func (t *txn) recoverBack(ctx context.Context) (*james.Report, error) {
-	if err := t.reopen(); err != nil {
+	if err := errors.Join(t.reopen(), t.inferBegun()); err != nil {
 		t.warn("%v", err)
 		return t.report(james.Broken, t.failed), nil
 	}

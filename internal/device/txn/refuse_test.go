@@ -335,7 +335,9 @@ func TestDamagedState(t *testing.T) {
 		t.Fatalf("removal without a manifest: %+v", r)
 	}
 	w.close()
-	os.WriteFile(filepath.Join(w.state, "state.json"), []byte("{"), 0o600)
+	for _, name := range []string{"state.json", "state.backup.json"} {
+		os.WriteFile(filepath.Join(w.state, name), []byte("{"), 0o600)
+	}
 	if err := w.open(); james.KindOf(err) != james.KindCorrupt || !strings.Contains(err.Error(), "state.json") {
 		t.Fatalf("open: %v", err)
 	}

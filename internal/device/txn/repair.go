@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/trusch/jamesd/internal/device/journal"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -210,15 +209,11 @@ func (i *Installer) EndRepair(ctx context.Context) error {
 	if !i.pending {
 		return nil
 	}
-	records, err := journal.Read(i.state, journalFile)
+	t, err := i.loadPending()
 	if err != nil {
 		return err
 	}
-	t, err := i.loadTxn(records)
-	if err != nil {
-		return err
-	}
-	if !t.isRepair() {
+	if t == nil || !t.isRepair() {
 		return i.checkNonePending()
 	}
 	_, err = i.recover(ctx)

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,8 +62,13 @@ func (t *txn) begin() error {
 	if err := t.i.log.Reserve(int64(len(t.ops)*opBytes + slack)); err != nil {
 		return err
 	}
-	err := t.record(&record{Begin: &beginRecord{t.plan.ID, t.plan.Revision, t.started, t.areas, t.steps}})
-	if err != nil {
+	var err error
+	t.next.Serial = t.i.inventory().Serial + 1
+	if _, t.nextSum, err = t.next.encode(); err != nil {
+		return err
+	}
+	t.next.sum = t.nextSum
+	if err := t.record(t.beginning()); err != nil {
 		return err
 	}
 	if t.state, err = t.i.state.NewBatch("."); err != nil {
@@ -219,11 +223,10 @@ func (t *txn) stageState() error {
 			}
 		}
 	}
-	raw, err := json.Marshal(t.next)
-	if err != nil {
-		return james.Errorf(james.KindInternal, nextFile, "%w", err)
+	if err := t.stageNext(); err != nil {
+		return err
 	}
-	return t.writeState(nextFile, raw)
+	return t.stageList()
 }
 
 // keepManifest writes a new packet's manifest, unless an installed one has it.
@@ -243,13 +246,17 @@ func (t *txn) keepManifest(s *side) error {
 // writeState writes a new file of the state directory. One that is there
 // already, of that digest or of a crash, is replaced.
 func (t *txn) writeState(path string, raw []byte) error {
+	return t.writeStateFrom(path, bytes.NewReader(raw), int64(len(raw)))
+}
+
+func (t *txn) writeStateFrom(path string, content io.Reader, size int64) error {
 	if err := t.i.state.RemoveAll(path); err != nil {
 		return err
 	}
 	t.state.Add(path)
 	t.state.AddParent(path)
 	own := disk.Meta{Mode: 0o600, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
-	return t.i.state.WriteNew(path, bytes.NewReader(raw), disk.New{Meta: own, Size: int64(len(raw))})
+	return t.i.state.WriteNew(path, content, disk.New{Meta: own, Size: size})
 }
 
 // writeScripts writes the scripts that a side of a step may run, so that undoing
@@ -306,19 +313,12 @@ func (t *txn) getReady(ctx context.Context) error {
 			}
 		}
 	}
-	if err := t.noteTimes(); err != nil {
-		return err
-	}
-	ops, err := chunks(t.ops, func(part []*op) *record { return &record{Ops: part} })
-	if err != nil {
-		return err
-	}
-	times, err := chunks(t.times, func(part []dirTime) *record { return &record{Times: part} })
+	list, err := t.list()
 	if err != nil {
 		return err
 	}
 	t.ready = true // the journal may say so from here on, whatever the sync says
-	return t.record(slices.Concat(ops, times, []*record{{Ready: true}})...)
+	return t.record(list...)
 }
 
 // checkSeen refuses when somebody changed a file since it was decided that it

@@ -69,12 +69,7 @@ func (i *Installer) reread() error {
 	if err := i.openJournal(); err != nil {
 		return err
 	}
-	inv, err := loadInventory(i.state, stateFile)
-	if err != nil {
-		return err
-	}
-	i.setInventory(inv)
-	return nil
+	return i.loadState()
 }
 
 // Unfinished reports whether a transaction is unfinished that nobody is at, as

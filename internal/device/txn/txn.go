@@ -27,6 +27,8 @@ type txn struct {
 	areas []*area
 	ops   []*op
 	next  *inventory
+	// nextSum is by which next is known; zero where the journal does not tell.
+	nextSum james.Digest
 	// times are those of the directories in which names change, before.
 	times []dirTime
 
@@ -136,18 +138,9 @@ func (t *txn) commit(ctx context.Context) *james.Report {
 
 // forward ends a committed transaction. It may be cut off and begun again.
 func (t *txn) forward() error {
-	err := t.i.state.Rename(nextFile, stateFile)
-	if err != nil && !errors.Is(err, os.ErrNotExist) { // it was renamed before
+	if err := t.switchState(); err != nil {
 		return err
 	}
-	if err := t.i.state.Fsync("."); err != nil {
-		return err
-	}
-	inv, err := loadInventory(t.i.state, stateFile)
-	if err != nil {
-		return err
-	}
-	t.i.setInventory(inv)
 	return t.cleanUp(false)
 }
 
@@ -175,6 +168,11 @@ func (t *txn) cleanUp(back bool) error {
 	if err := t.i.cleanState(); err != nil {
 		return err
 	}
+	if back { // a list that came back after a commit is known by the inventory
+		if err := t.i.state.Fsync("."); err != nil {
+			return err
+		}
+	}
 	if err := t.i.log.Reset(); err != nil {
 		return err
 	}
@@ -182,11 +180,13 @@ func (t *txn) cleanUp(back bool) error {
 	return nil
 }
 
-// cleanState removes what a transaction needed in the state directory. That is not
-// synced: after a power cut the next start does it again.
+// cleanState removes what a transaction needed in the state directory. After a
+// commit that is not synced: after a power cut the next start does it again.
 func (i *Installer) cleanState() error {
-	if err := i.state.RemoveAll(nextFile); err != nil {
-		return err
+	for _, path := range append(nextFiles[:], listFile) {
+		if err := i.state.RemoveAll(path); err != nil {
+			return err
+		}
 	}
 	if err := emptyDir(i.state, runDir); err != nil { // the directory stays: making it takes room
 		return err

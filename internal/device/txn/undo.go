@@ -121,6 +121,9 @@ func (t *txn) dropJournal() error {
 	if err := t.i.cleanState(); err != nil {
 		return err
 	}
+	if err := t.i.state.Fsync("."); err != nil {
+		return err
+	}
 	return t.i.log.Reset()
 }
 

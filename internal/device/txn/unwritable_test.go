@@ -41,7 +41,7 @@ func (tr *trial) spoiled(errno syscall.Errno, n int64, count *atomic.Int64) disk
 func TestStateDirectoryFails(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
-		for _, s := range someScenarios(dirs) {
+		for _, s := range fewScenarios() {
 			t.Run(fmt.Sprintf("%v, %s", errno, s.name), func(t *testing.T) {
 				t.Parallel()
 				want := reference(t, s)
@@ -83,6 +83,23 @@ func (tr *trial) checkTree(when string, want outcome, r *james.Report) {
 			tr.t.Fatalf("%s: %s, but (%+v)\n%s", when, r.Result, r, d)
 		}
 	}
+}
+
+// reviveLoosely is revive where the device may stop between the two steps of
+// removing a work area that nobody knows, which leaves the time of the directory
+// that it was in.
+func (tr *trial) reviveLoosely(when string, want outcome) {
+	tr.t.Helper()
+	r, err := tr.start()
+	if err != nil || r != nil && r.Result == james.Broken {
+		tr.t.Fatalf("%s: %+v, %v", when, r, err)
+	}
+	tr.checkClean()
+	asAfter, asBefore := diff(withoutTop(want.after), withoutTop(tr.tree(false))), diff(withoutTop(tr.before), withoutTop(tr.tree(true)))
+	if tr.apps() == want.apps && asAfter != "" || tr.apps() != want.apps && asBefore != "" {
+		tr.t.Fatalf("%s: %+v\nafter:\n%s\nbefore:\n%s", when, r, asAfter, asBefore)
+	}
+	tr.close()
 }
 
 // withoutTop returns a tree without the work area and without the directory that
@@ -141,7 +158,7 @@ func TestNothingIsDoneTwice(t *testing.T) {
 // journal that cannot grow: the next start is not stuck.
 func TestCrashWithoutAJournal(t *testing.T) {
 	t.Parallel()
-	for _, s := range []scenario{dirs, scenarios[1]} {
+	for _, s := range fewScenarios()[:2] {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			want := reference(t, s)
@@ -165,15 +182,7 @@ func TestCrashWithoutAJournal(t *testing.T) {
 					}
 					tr.run()
 					tr.hook = nil
-					r, err := tr.start()
-					if err != nil || r != nil && r.Result == james.Broken {
-						t.Fatalf("%s: %+v, %v", when, r, err)
-					}
-					tr.checkClean()
-					asAfter, asBefore := diff(withoutTop(want.after), withoutTop(tr.tree(false))), diff(withoutTop(tr.before), withoutTop(tr.tree(true)))
-					if tr.apps() == want.apps && asAfter != "" || tr.apps() != want.apps && asBefore != "" {
-						t.Fatalf("%s: %+v\nafter:\n%s\nbefore:\n%s", when, r, asAfter, asBefore)
-					}
+					tr.reviveLoosely(when, want)
 					if dead.Load() == 0 {
 						break
 					}

@@ -88,10 +88,8 @@ func (i *Installer) look(ctx context.Context) (moment, error) {
 	if info.Size > 0 {
 		return moment{}, unfinished(i.state.Root())
 	}
-	inv, err := loadInventory(i.state, stateFile)
-	if err != nil {
+	if err := i.loadState(); err != nil {
 		return moment{}, err
 	}
-	i.setInventory(inv)
 	return moment{info.Ino, info.Size, info.Time}, nil
 }
