@@ -5,138 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/pkg/james"
 )
-
-// telling are scripts that note all they are told, and what they see of the
-// packet's file: "up" or "away".
-func telling(fail ...james.ScriptName) map[james.ScriptName]string {
-	all := map[james.ScriptName]string{}
-	for _, name := range james.ScriptNames() {
-		if name == james.HealthCheck {
-			continue
-		}
-		all[name] = fmt.Sprintf(`#!/bin/sh
-sees=away; [ -e bin/a ] && sees=$(cat bin/a)
-echo "$JAMES_TAGS %s $1 action=$JAMES_ACTION old=${JAMES_OLD_TAGS-none} new=${JAMES_NEW_TAGS-none} sees=$sees${JAMES_RERUN:+ rerun=$JAMES_RERUN}" >> "$JAMES_ROOT/../log"
-[ "$JAMES_PACKET" = a ] && [ "$PWD" = "$JAMES_ROOT" ] || exit 99
-`, name)
-		if slices.Contains(fail, name) {
-			all[name] += "[ $1 = restore ] || { echo this is why; exit 7; }\n"
-		}
-	}
-	return all
-}
-
-// TestScriptMatrix is the table of the package's documentation, row by row: every
-// script, failing or not, and what is called with what and when.
-func TestScriptMatrix(t *testing.T) {
-	t.Parallel()
-	// Every row is the whole log. "v1>v2" stands for the rest of the line.
-	const (
-		ins = "old=none new=v1"
-		upg = "old=v1 new=v2"
-		rem = "old=v1 new=none"
-	)
-	line := func(tag, script, action, tags, sees string) string {
-		return fmt.Sprintf("%s %s %s action=%s %s sees=%s", tag, script, action, action, tags, sees)
-	}
-	install := func(script, sees string) string { return line("v1", script, "install", ins, sees) }
-	removal := func(script, sees string) string { return line("v1", script, "remove", rem, sees) }
-	up := func(tag, script, sees string) string { return line(tag, script, "upgrade", upg, sees) }
-	back := func(tag, script, tags, sees string) string { return line(tag, script, "restore", tags, sees) }
-	for _, c := range []struct {
-		action james.Action
-		fails  james.ScriptName // of the side that has its turn
-		old    bool             // that side is the old one
-		log    []string
-	}{
-		{"install", "", false, []string{install("preinst", "away"), install("postinst", "v1")}},
-		{"install", "preinst", false, []string{install("preinst", "away"), back("v1", "postrm", ins, "away")}},
-		{"install", "postinst", false, []string{
-			install("preinst", "away"), install("postinst", "v1"),
-			back("v1", "prerm", ins, "v1"), back("v1", "postrm", ins, "away")}},
-		{"remove", "", true, []string{removal("prerm", "v1"), removal("postrm", "away")}},
-		{"remove", "prerm", true, []string{removal("prerm", "v1"), back("v1", "postinst", rem, "v1")}},
-		{"remove", "postrm", true, []string{
-			removal("prerm", "v1"), removal("postrm", "away"),
-			back("v1", "preinst", rem, "away"), back("v1", "postinst", rem, "v1")}},
-		{"upgrade", "", true, []string{
-			up("v1", "prerm", "v1"), up("v1", "postrm", "away"), up("v2", "preinst", "away"), up("v2", "postinst", "v2")}},
-		{"upgrade", "prerm", true, []string{up("v1", "prerm", "v1"), back("v1", "postinst", upg, "v1")}},
-		{"upgrade", "postrm", true, []string{
-			up("v1", "prerm", "v1"), up("v1", "postrm", "away"),
-			back("v1", "preinst", upg, "away"), back("v1", "postinst", upg, "v1")}},
-		{"upgrade", "preinst", false, []string{
-			up("v1", "prerm", "v1"), up("v1", "postrm", "away"), up("v2", "preinst", "away"),
-			back("v2", "postrm", upg, "away"), back("v1", "preinst", upg, "away"), back("v1", "postinst", upg, "v1")}},
-		{"upgrade", "postinst", false, []string{
-			up("v1", "prerm", "v1"), up("v1", "postrm", "away"), up("v2", "preinst", "away"), up("v2", "postinst", "v2"),
-			back("v2", "prerm", upg, "v2"), back("v2", "postrm", upg, "away"),
-			back("v1", "preinst", upg, "away"), back("v1", "postinst", upg, "v1")}},
-	} {
-		name := fmt.Sprintf("%s, %s fails", c.action, c.fails)
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.put("theirs/x")
-			w.mustStart()
-			var oldFails, newFails james.ScriptName = "none", "none"
-			if c.old {
-				oldFails = c.fails
-			} else {
-				newFails = c.fails
-			}
-			// What fails for the old side must not have failed its install.
-			v1 := w.pack(t, "a v1", telling(oldFails), file("bin/a", "v1"))
-			v2 := w.pack(t, "a v2", telling(newFails), file("bin/a", "v2"), file("bin/b", "v2"))
-			var plan james.Step
-			if c.action == "install" {
-				v1 = w.pack(t, "a v1", telling(newFails), file("bin/a", "v1"))
-				plan = james.Step{New: v1}
-			} else {
-				w.must(james.Step{New: v1})
-				app := v1.App()
-				plan = james.Step{Old: &app}
-				if c.action == "upgrade" {
-					plan.New = v2
-				}
-			}
-			os.Remove(filepath.Join(w.root, "../log"))
-			before := w.tree(true)
-			r := w.apply(plan)
-			if got := w.log(); !slices.Equal(got, c.log) {
-				t.Errorf("called\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.log, "\n"))
-			}
-			w.checkClean()
-			if c.fails == "" {
-				if r.Result != james.Committed {
-					t.Errorf("%+v", r)
-				}
-				return
-			}
-			if r.Result != james.RolledBack || r.Kind != james.KindConflict || r.App != "a" || r.Script != c.fails || r.Output != "this is why\n" {
-				t.Errorf("%+v", r)
-			}
-			for _, s := range []string{"cannot " + string(c.action) + " a", string(c.fails), "exit status 7", "this is why"} {
-				if !strings.Contains(r.Error, s) {
-					t.Errorf("the report does not say %q: %s", s, r.Error)
-				}
-			}
-			if d := diff(before, w.tree(true)); d != "" {
-				t.Errorf("not as before:\n%s", d)
-			}
-		})
-	}
-}
 
 func (w *world) log() []string {
 	raw, _ := os.ReadFile(filepath.Join(w.root, "../log"))
@@ -301,50 +177,6 @@ func TestCancelledInTheMiddle(t *testing.T) {
 	}
 	if d := diff(before, w.tree(true)); d != "" {
 		t.Error(d)
-	}
-	w.checkClean()
-}
-
-// TestRerunIsAnnounced has the device die while a mirror runs.
-func TestRerunIsAnnounced(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.mustStart()
-	v1 := w.pack(t, "a v1", telling(), file("bin/a", "v1"))
-	v2 := w.pack(t, "a v2", telling(james.Postinst), file("bin/a", "v2"))
-	w.must(install(v1))
-	os.Remove(filepath.Join(w.root, "../log"))
-	w.hook = func(before bool, op disk.Op) error {
-		// The first operation after new prerm and postrm were told to restore is the
-		// record that the second has ended.
-		if before && len(w.log()) == 6 {
-			runtime.Goexit()
-		}
-		return nil
-	}
-	plan := james.NewPlan(1, []james.Step{upgrade(v1, v2)}, nil)
-	var dying sync.WaitGroup
-	dying.Go(func() {
-		r, err := w.in.Apply(context.Background(), &plan, w.packets)
-		t.Errorf("survived: %+v, %v", r, err)
-	})
-	dying.Wait()
-	w.hook = nil
-	r, err := w.start()
-	if err != nil || r.Result != james.RolledBack || !r.Recovered || r.Script != james.Postinst || r.Output != "this is why\n" {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	var calls []string
-	for _, l := range w.log() {
-		f := strings.Fields(l)
-		calls = append(calls, strings.Join([]string{f[0], f[1], f[2], strings.TrimPrefix(f[len(f)-1], "sees=")}, " "))
-	}
-	want := []string{
-		"v1 prerm upgrade v1", "v1 postrm upgrade away", "v2 preinst upgrade away", "v2 postinst upgrade v2",
-		"v2 prerm restore v2", "v2 postrm restore away", "v2 postrm restore rerun=1", "v1 preinst restore away", "v1 postinst restore v1",
-	}
-	if !slices.Equal(calls, want) {
-		t.Errorf("called\n%s", strings.Join(w.log(), "\n"))
 	}
 	w.checkClean()
 }

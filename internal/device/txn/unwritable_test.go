@@ -119,8 +119,10 @@ func TestNothingIsDoneTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.mustStart()
-	v1 := w.pack(t, "a v1", telling(), file("bin/a", "v1"))
-	v2 := w.pack(t, "a v2", telling(james.Postinst), file("bin/a", "v2"))
+	failing := logging()
+	failing[james.Postinst] += "\n[ $1 = restore ] || exit 7"
+	v1 := w.pack(t, "a v1", logging(), file("bin/a", "v1"))
+	v2 := w.pack(t, "a v2", failing, file("bin/a", "v2"))
 	w.must(install(v1))
 	os.Remove(filepath.Join(w.root, "../log"))
 	before := w.tree(true)
