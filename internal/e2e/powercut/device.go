@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -85,13 +86,11 @@ func (d *device) run(ctx context.Context, count int, r *results) error {
 			return err
 		}
 		cut, err := d.live(ctx, m, r, count > 0)
-		m.turnOff()
-		if err != nil {
+		rest := m.turnOff()
+		if err != nil || cut == nil {
 			return err
 		}
-		if cut == nil {
-			return nil
-		}
+		cut.hear(rest)
 		count--
 		if err := d.loseCache(ctx, cut); err != nil {
 			return err
@@ -259,16 +258,29 @@ func (d *device) ask(ctx context.Context, m *machine, command, answer string) er
 type recovery struct {
 	result string   // of the transaction that was cut off, "" where there was none
 	apps   []string // that jamesc believes to be installed, sorted
+	// left is how much is in the parts of the state directory, by their names.
+	left map[string]string
+}
+
+// leftover says what a transaction has left in the state directory that it should
+// not, "" for nothing.
+func (r *recovery) leftover() string {
+	want := map[string]string{"manifests": fmt.Sprint(len(r.apps)), "run": "0", "journal": "0"}
+	if maps.Equal(r.left, want) {
+		return ""
+	}
+	return fmt.Sprintf("the state directory has %v, not %v", r.left, want)
 }
 
 var (
 	recoveredResult = regexp.MustCompile(`recovered=true.* result=(\S+)|result=(\S+).* recovered=true`)
+	stateLine       = regexp.MustCompile(`^@state (\S+) (\d+)$`)
 	statusApp       = regexp.MustCompile(`^@status (\S+ v\d+)  \(`)
 )
 
 // recover has jamesc recover undisturbed.
 func (d *device) recover(ctx context.Context, m *machine) (recovery, error) {
-	var r recovery
+	r := recovery{left: map[string]string{}}
 	if err := d.ask(ctx, m, "recover", "@recovering"); err != nil {
 		return r, err
 	}
@@ -276,29 +288,35 @@ func (d *device) recover(ctx context.Context, m *machine) (recovery, error) {
 	_, err := m.await(ctx, "@recovered", func(text string) {
 		if found := recoveredResult.FindStringSubmatch(text); found != nil {
 			r.result = found[1] + found[2]
+			d.usual.saw(recovering, time.Since(begun))
+		}
+		if found := stateLine.FindStringSubmatch(text); found != nil {
+			r.left[found[1]] = found[2]
 		}
 		if found := statusApp.FindStringSubmatch(text); found != nil {
 			r.apps = append(r.apps, found[1])
 		}
 	})
-	if r.result != "" {
-		d.usual.saw(recovering, time.Since(begun))
-	}
 	slices.Sort(r.apps)
 	return r, err
 }
 
-// cutRecovery cuts the power while jamesc recovers.
+// cutRecovery cuts the power while jamesc recovers, or at once when it has.
 func (d *device) cutRecovery(ctx context.Context, m *machine) (*result, error) {
 	if err := d.ask(ctx, m, "recover", "@recovering"); err != nil {
 		return nil, err
 	}
-	wait := time.Duration(d.rnd.Float64() * float64(d.usual.of(recovering)))
-	select {
-	case <-time.After(wait):
-		return &result{device: d.id, from: d.at, to: d.next, phase: recovering, after: wait}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	p := &progress{phase: recovering, began: map[phase]time.Time{recovering: time.Now()}}
+	part := 0.3 + 0.8*d.rnd.Float64() // a program has to be started first
+	timer := time.After(time.Duration(part * float64(d.usual.of(recovering))))
+	for {
+		l, cut, err := m.nextOr(ctx, timer)
+		if err != nil {
+			return nil, err
+		}
+		if cut || l.text == "@recovered" {
+			return newResult(d, d.next, p), nil
+		}
 	}
 }
 

@@ -138,13 +138,15 @@ func (m *machine) closeSockets() {
 }
 
 // turnOff cuts the power: qemu is gone, and nothing more reaches the drives when
-// turnOff returns.
-func (m *machine) turnOff() {
+// turnOff returns. It returns the lines of the console that nobody has read.
+func (m *machine) turnOff() (rest []line) {
 	_ = syscall.Kill(-m.cmd.Process.Pid, syscall.SIGKILL)
 	_ = m.cmd.Wait()
 	m.closeSockets()
-	for range m.lines { // the rest of the console
+	for l := range m.lines {
+		rest = append(rest, l)
 	}
+	return rest
 }
 
 // tell sends the guest a line.

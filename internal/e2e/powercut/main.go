@@ -34,16 +34,24 @@ type options struct {
 	keep  bool
 }
 
-func parse(args []string, stderr io.Writer) (options, error) {
+// parse prints the flags where that is asked for.
+func parse(args []string, stdout io.Writer) (options, error) {
 	o := options{}
 	fs := flag.NewFlagSet("powercut", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {} // of a wrong flag the error says enough
 	fs.IntVar(&o.cuts, "cuts", 50, "how often the power is cut")
 	fs.Uint64Var(&o.seed, "seed", 0, "from which the moments are chosen; 0 takes one from the clock and prints it")
 	fs.StringVar(&o.build, "build", "build/powercut", "directory for the kernel and for what is kept")
 	fs.StringVar(&o.agent, "jamesc", "", "a static jamesc for linux/amd64 to try, instead of that of this source")
 	fs.BoolVar(&o.keep, "keep", false, "keep the disks and the consoles of a run that lost nothing, too")
-	if err := fs.Parse(args); err != nil {
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(stdout, "powercut cuts the power of a virtual machine in the middle of upgrades.")
+		fs.SetOutput(stdout)
+		fs.PrintDefaults()
+	}
+	if err != nil {
 		return o, err
 	}
 	if fs.NArg() > 0 {
@@ -61,7 +69,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 // run returns the exit code: 0 when nothing was lost, 1 when something was or the
 // run failed, 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stderr)
+	o, err := parse(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0

@@ -133,6 +133,51 @@ func TestNeedsReplay(t *testing.T) {
 	}
 }
 
+// TestHeard reads what jamesc and the guest say of a recovery.
+func TestHeard(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`level=warning msg="plan failed" attempt=1 error="the agent stopped" plan=1 recovered=true result=rolled-back revision=3`: "rolled-back",
+		`level=info msg="plan carried out" plan=1 recovered=true result=committed revision=1 took=5s`:                             "committed",
+		`level=info msg="plan carried out" plan=1 result=committed revision=1 took=5s`:                                            "",
+	} {
+		got := ""
+		if found := recoveredResult.FindStringSubmatch(text); found != nil {
+			got = found[1] + found[2]
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+	if found := statusApp.FindStringSubmatch("@status base v1  (4b98027597c4)"); found == nil || found[1] != "base v1" {
+		t.Errorf("an app is read as %q", found)
+	}
+	whole := recovery{apps: []string{"base v1"}, left: map[string]string{"manifests": "1", "run": "0", "journal": "0"}}
+	if left := whole.leftover(); left != "" {
+		t.Error(left)
+	}
+	for _, part := range []string{"manifests", "run", "journal"} {
+		r := recovery{apps: whole.apps, left: map[string]string{"manifests": "1", "run": "0", "journal": "0", part: "7"}}
+		if r.leftover() == "" {
+			t.Errorf("something left in %s is not seen", part)
+		}
+	}
+	if none := (&recovery{}); none.leftover() == "" {
+		t.Error("a guest that says nothing is believed")
+	}
+}
+
+// TestHear has the lines decide that were printed before the cut and read after.
+func TestHear(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := newResult(&device{}, nil, &progress{phase: applying, scripts: 1, began: map[phase]time.Time{}})
+	c.hear([]line{{now.Add(-time.Second), "@end of script 0.new.postinst"}})
+	if c.phase != committing || c.after < time.Second {
+		t.Errorf("%s, %s after it began", c.phase, c.after)
+	}
+}
+
 // TestTable shows that one lost cut makes the whole run one that failed.
 func TestTable(t *testing.T) {
 	t.Parallel()

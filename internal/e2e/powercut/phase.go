@@ -125,7 +125,7 @@ func (d *device) travel(ctx context.Context, m *machine, to load.State, start bo
 		case err != nil:
 			return nil, err
 		case cut:
-			return &result{device: d.id, from: d.at, to: to, phase: p.phase, after: time.Since(p.began[p.phase])}, nil
+			return newResult(d, to, p), nil
 		}
 		if err := p.follow(l); err != nil {
 			return nil, err

@@ -24,6 +24,8 @@ import (
 type result struct {
 	device     string
 	from, to   load.State
+	at         time.Time
+	progress   *progress
 	phase      phase
 	after      time.Duration // since the phase began
 	kept, lost int           // blocks that were not flushed
@@ -31,6 +33,25 @@ type result struct {
 	damage     []string
 	ended      string // before, after or LOST
 	recovery   string // how jamesc reported the transaction, "" where none was cut off
+}
+
+// newResult is a cut at this moment.
+func newResult(d *device, to load.State, p *progress) *result {
+	return &result{device: d.id, from: d.at, to: to, at: time.Now(), progress: p, phase: p.phase}
+}
+
+// hear notes the lines of the console that came before the cut and were read
+// after it: they tell which phase it was.
+func (c *result) hear(rest []line) {
+	for _, l := range rest {
+		if c.progress.phase != recovering {
+			_ = c.progress.follow(l) // what failed is seen when the device is judged
+		}
+	}
+	c.phase = c.progress.phase
+	if began := c.progress.began[c.phase]; began.Before(c.at) && !began.IsZero() {
+		c.after = c.at.Sub(began)
+	}
 }
 
 const endedBefore, endedAfter, endedLost = "before", "after", "LOST"
@@ -65,6 +86,9 @@ func (d *device) judge(ctx context.Context, m *machine, r *results, how recovery
 	}
 	if want := map[string]string{endedBefore: "rolled-back refused", endedAfter: "committed"}[ended]; how.result != "" && !strings.Contains(want, how.result) {
 		damage = append(damage, fmt.Sprintf("the tree is as %s; jamesc reports %q", ended, how.result))
+	}
+	if left := how.leftover(); left != "" {
+		damage = append(damage, left)
 	}
 	if damage != nil {
 		ended = endedLost

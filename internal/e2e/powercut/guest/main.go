@@ -114,8 +114,28 @@ func recovered() error {
 	for line := range strings.Lines(string(out)) {
 		say("status %s", strings.TrimSpace(line))
 	}
+	if err := leftovers(); err != nil {
+		return err
+	}
 	say("recovered")
 	return nil
+}
+
+// leftovers says how many things are in the parts of the state directory that a
+// transaction fills, and how many bytes in its journal.
+func leftovers() error {
+	for _, dir := range []string{"manifests", "run"} {
+		names, err := os.ReadDir(filepath.Join(root, stateDir, dir))
+		if err != nil {
+			return err
+		}
+		say("state %s %d", dir, len(names))
+	}
+	info, err := os.Stat(filepath.Join(root, stateDir, "journal"))
+	if err == nil {
+		say("state journal %d", info.Size())
+	}
+	return err
 }
 
 // jamesc returns the command of an agent of this device.

@@ -60,7 +60,7 @@ func age(root string) error {
 }
 
 func setTime(path string, seconds int64) error {
-	ts := unix.Timespec{Sec: seconds}
+	ts := unix.NsecToTimespec(seconds * 1e9)
 	return unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
