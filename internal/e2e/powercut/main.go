@@ -122,9 +122,6 @@ func cutAll(ctx context.Context, o options, stdout io.Writer) (lost bool, err er
 	}
 	results, err := w.cut(ctx)
 	keep = keep || results.lost() > 0 || err != nil && ctx.Err() == nil
-	if ctx.Err() != nil {
-		return false, ctx.Err()
-	}
 	results.print(w.out)
 	if keep {
 		w.out.line("the disks and the consoles are in %s", work)
