@@ -21,6 +21,8 @@ type claimant struct {
 	// beside are the configuration files, as the manifest names them, whose
 	// packet's version lies beside the local one.
 	beside map[james.Path]bool
+	// lost are those that went with a packet that had taken them over.
+	lost []james.Path
 	// stays says that the app is installed and that no step changes it.
 	stays bool
 }
@@ -61,7 +63,7 @@ func (i *Installer) loadClaims(ctx context.Context, over *view, going map[string
 				return nil, james.Errorf(james.KindCorrupt, a.App.String(), "what it installed is not known any more: %w", err)
 			}
 		}
-		by := &claimant{App: a.App, replaces: m.Replaces, beside: map[james.Path]bool{}, stays: !goes}
+		by := &claimant{App: a.App, replaces: m.Replaces, beside: map[james.Path]bool{}, lost: a.Lost, stays: !goes}
 		for _, p := range a.Beside {
 			by.beside[p] = true
 		}

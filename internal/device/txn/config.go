@@ -129,6 +129,7 @@ func (b *builder) noteMeta(path string, info disk.Info, e *james.Entry) {
 type former struct {
 	*james.Entry
 	beside bool // it lies beside the local one
+	lost   bool // it went with another packet
 	heir   bool // the new packet is the next version, or replaces the one it belongs to
 }
 
@@ -139,7 +140,7 @@ func (b *builder) formerOf(s *step, path string) *former {
 		return nil
 	}
 	heir := k.by.Name == s.New.App.Name || slices.Contains(s.New.m.Replaces, k.by.Name)
-	return &former{k.config, k.by.beside[k.config.Path], heir}
+	return &former{k.config, k.by.beside[k.config.Path], slices.Contains(k.by.lost, k.config.Path), heir}
 }
 
 // decide returns the physical path that the entry is to be placed at: path, one
@@ -162,7 +163,7 @@ func (b *builder) decide(s *step, e *james.Entry, path string) (string, error) {
 	if !there {
 		_, moved := b.away[path]
 		switch {
-		case moved || !heir: // it was as packed, or never there
+		case moved || !heir || old.lost: // it was as packed, or never there
 			return path, nil
 		case same:
 			return "", nil

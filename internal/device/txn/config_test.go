@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -363,3 +364,79 @@ func TestBesideSeen(t *testing.T) {
 
 // readFile is read for an absolute name.
 func (w *world) readFile(name string) string { return string(must(os.ReadFile(name))) }
+
+// TestConfigLost has configuration files go with the packet that had taken them
+// over. Nobody has deleted them, so the replaced packet's next version comes there.
+func TestConfigLost(t *testing.T) {
+	t.Parallel()
+	lose := []string{"b v1", "a v1", "-a"}
+	for _, c := range []struct {
+		name          string
+		before, after []string // plans
+		edit          string   // of etc/c, in between
+		want          string
+	}{
+		{"the same content", lose, []string{"b v2"}, "", "etc/c=1"},
+		{"installed again", lose, []string{"b v1"}, "", "etc/c=1"},
+		{"other content", lose, []string{"b v3"}, "", "etc/c=3"},
+		{"never placed", []string{"a v1", "b v1", "-a"}, []string{"b v3"}, "", "etc/c=3"},
+		{"the path is left out", []string{"b v1", "a v1", "a v2"}, []string{"b v3"}, "", "etc/c=3 x=a"},
+		{"other plans between", lose, []string{"z v1", "-z", "b v2"}, "", "etc/c=1"},
+		{"taken over again", lose, []string{"a v1", "-a", "b v2"}, "", "etc/c=1"},
+		{"taken over from what is lost", lose, []string{"a v1"}, "", "etc/c=a"},
+		{"not before the next version", lose, []string{"z v1"}, "", "z=z"},
+		{"made anew by somebody", lose, []string{"b v3"}, "MINE", "etc/c.james-new=3 etc/c=MINE"},
+		{"made anew as it was", lose, []string{"b v3"}, "1", "etc/c=3"},
+		{"made anew and deleted later", lose, []string{"z v1", "b v2", "-z"}, "MINE", "etc/c=MINE"},
+		{"edited before it would go", []string{"b v1", "a v1"}, []string{"-a", "b v3"}, "MINE", "etc/c.james-new=3 etc/c=MINE"},
+		{"deleted when it is its own again", append(lose, "b v2"), []string{"b v1"}, "-", ""},
+		{"both go", lose, []string{"-b"}, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.mustStart()
+			all := w.cast(versions{
+				"b v1": {file("etc/c", "1")}, "b v2": {file("etc/c", "1"), dir("d")}, "b v3": {file("etc/c", "3")},
+				"a v1>b": {file("etc/c", "a")}, "a v2": {file("x", "a")}, "z v1": {file("z", "z")},
+			})
+			w.acts(all, c.before...)
+			w.edit("etc/c", c.edit)
+			w.acts(all, c.after...)
+			if got := w.files(); got != c.want {
+				t.Errorf("there is %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestConfigLostRepaired has a repair fetch what went with another packet, which
+// counts as damaged, and from then on it is like any other configuration file.
+func TestConfigLostRepaired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	all := w.cast(versions{
+		"b v1": {file("etc/c", "1"), symlink("etc/l", "1"), file("p", "1")}, "b v2": {file("etc/c", "2"), symlink("etc/l", "2"), file("p", "2")},
+		"a v1>b": {file("etc/c", "a"), symlink("etc/l", "a"), file("p", "a")},
+	})
+	w.acts(all, "b v1", "a v1", "-a")
+	if got := w.changes(txn.Verification{}); got != "b: etc/c missing, b: etc/l missing, b: p missing" {
+		t.Errorf("lost: %s", got)
+	}
+	did, err := w.in.Repair(t.Context(), w.packets, txn.Verification{})
+	if err != nil || did.Repaired != 3 || len(did.Left) != 0 {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	if got := w.files(); got != "etc/c=1 etc/l>1 p=1" {
+		t.Errorf("repaired there is %q", got)
+	}
+	w.acts(all, "b v2")
+	if got := w.files(); got != "etc/c=2 etc/l>2 p=2" {
+		t.Errorf("upgraded there is %q", got)
+	}
+	w.edit("etc/c", "-")
+	if got := w.changes(txn.Verification{}); got != "b: etc/c config" {
+		t.Errorf("deleted: %s", got)
+	}
+}

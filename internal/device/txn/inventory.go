@@ -40,6 +40,10 @@ type installed struct {
 	// Beside are the configuration files, as the manifest names them, whose
 	// packet's version lies beside the local one.
 	Beside []james.Path `json:"beside,omitempty"`
+	// Lost are the configuration files, as the manifest names them, that are not
+	// there because they went with a packet that had taken them over. Nobody has
+	// deleted them, so the next version puts its own there.
+	Lost []james.Path `json:"lost,omitempty"`
 }
 
 // manifestFile is where the manifest of that digest is kept.

@@ -33,6 +33,9 @@ type builder struct {
 	// taken are the configuration files of packets that stay, by name, whose version
 	// lies no more beside the local one.
 	taken map[string]map[james.Path]bool
+	// orphaned are the configuration files of packets that stay, by physical path,
+	// that had belonged to one that goes.
+	orphaned map[string]*claim
 	// gone are the directories of old packets, which may be left without a use.
 	gone   map[string]bool
 	mounts map[uint64]int // the work areas
@@ -79,7 +82,7 @@ func (t *txn) newBuilder(yields map[string]map[string]bool) *builder {
 	b := &builder{
 		txn: t, first: newView(t.i.Disk), view: newView(t.i.Disk), ids: t.ids, inv: t.i.inventory(),
 		ours: map[string]bool{}, away: map[string]int{}, removed: map[string]int{}, needed: map[string]james.App{},
-		coming: map[string]*claim{}, yields: yields, taken: map[string]map[james.Path]bool{}, gone: map[string]bool{},
+		coming: map[string]*claim{}, yields: yields, taken: map[string]map[james.Path]bool{}, orphaned: map[string]*claim{}, gone: map[string]bool{},
 		mounts: map[uint64]int{}, areaOf: map[string]int{},
 		isConfig: map[*james.Manifest]func(*james.Entry, string) bool{}, localMeta: map[string]*disk.Info{},
 	}
@@ -285,9 +288,10 @@ func (b *builder) inUse(dir string) bool {
 
 // nextInventory returns the inventory of after the transaction.
 func (b *builder) nextInventory(apps map[string]installed) *inventory {
-	next := &inventory{}
+	next, lost := &inventory{}, b.lost()
 	for _, name := range slices.Sorted(maps.Keys(apps)) {
 		a := apps[name]
+		a.Lost = lost[name]
 		if taken := b.taken[name]; len(taken) > 0 {
 			a.Beside = slices.DeleteFunc(slices.Clone(a.Beside), func(p james.Path) bool { return taken[p] })
 		}

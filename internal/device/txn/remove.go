@@ -28,6 +28,7 @@ func (b *builder) remove(n int, s *step) error {
 		if owner, _ := b.before.owner(path); owner.Name != s.Old.App.Name {
 			continue // taken over by a packet that replaces this one
 		}
+		b.orphan(path)
 		if err := b.removeFile(s, e, path); err != nil {
 			return err
 		}
@@ -44,6 +45,40 @@ func addChain(dirs map[string]bool, dir string) {
 	for ; dir != "." && !dirs[dir]; dir = parent(dir) {
 		dirs[dir] = true
 	}
+}
+
+// orphan notes the claim of a packet that stays on a configuration file that belongs
+// to one that goes.
+func (b *builder) orphan(path string) {
+	for k := b.before.files[path].next; k != nil; k = k.next {
+		if k.by.stays && k.config != nil {
+			b.orphaned[path] = k
+			return
+		}
+	}
+}
+
+// lost returns the configuration files, by app, that will not be there because they
+// went with a packet that had taken them over, in this plan or before.
+func (b *builder) lost() map[string][]james.Path {
+	all := map[string][]james.Path{}
+	note := func(path string, k *claim) {
+		if _, there, err := b.view.lookup(path); err == nil && !there && b.coming[path] == nil {
+			all[k.by.Name] = append(all[k.by.Name], k.config.Path)
+		}
+	}
+	for path, k := range b.orphaned {
+		note(path, k)
+	}
+	for path, k := range b.before.files {
+		if k.config != nil && k.by.stays && slices.Contains(k.by.lost, k.config.Path) {
+			note(path, k)
+		}
+	}
+	for _, paths := range all {
+		slices.Sort(paths)
+	}
+	return all
 }
 
 // removeFile takes a file away, unless it is not there any more, belongs to

@@ -141,7 +141,7 @@ func (v *verifier) app(a installed) error {
 		v.found = append(v.found, finding{Change: james.Change{App: a.Name, Path: ".", Kind: james.ChangedManifest}, app: a.App, entry: -1, path: "."})
 		return nil
 	}
-	av := &appVerifier{verifier: v, app: a.App, m: m, memo: v.i.memoOf(a.App, v.began), isConfig: v.i.configOf(m),
+	av := &appVerifier{verifier: v, app: a.App, m: m, memo: v.i.memoOf(a.App, v.began), isConfig: v.i.configOf(m), lost: a.Lost,
 		links: map[james.Path]*disk.Info{}, sound: map[int]bool{}, next: memo{digest: a.Digest, since: v.began, content: map[int]bool{}, capable: map[int]bool{}}}
 	from := len(v.found)
 	for k := range m.Entries {
@@ -163,6 +163,7 @@ type appVerifier struct {
 	app      james.App
 	m        *james.Manifest
 	isConfig func(e *james.Entry, path string) bool
+	lost     []james.Path // configuration files that nobody has deleted
 	// links are the files of the packet that have several names, by the path in the
 	// manifest; where the path is another's, that of the first link is meant.
 	links map[james.Path]*disk.Info
@@ -175,7 +176,7 @@ type appVerifier struct {
 
 func (v *appVerifier) tell(k int, path string, kind james.ChangeKind) {
 	e := &v.m.Entries[k]
-	if v.isConfig(e, path) {
+	if v.isConfig(e, path) && (kind != james.ChangedMissing || !slices.Contains(v.lost, e.Path)) {
 		kind = james.ChangedConfig
 	}
 	v.found = append(v.found, finding{Change: james.Change{App: v.app.Name, Path: e.Path, Kind: kind}, app: v.app, entry: k, path: path})
