@@ -29,7 +29,11 @@ type parts struct {
 	agent  *agent.Agent
 	self   *agent.Self
 	notify func(state string)
-	exec   func(file string, args, env []string) error
+	// noServer says why there is no server that could be connected to; reconnect
+	// has the agent's next calls use new connections.
+	noServer  error
+	reconnect func()
+	exec      func(file string, args, env []string) error
 
 	once    sync.Once
 	closers []func() error
@@ -47,11 +51,10 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 			p.close()
 		}
 	}()
-	server, id, err := newClient(s)
+	server, id, err := p.connect(s)
 	if err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, func() error { server.Close(); return nil })
 	root, err := disk.Open(s.installRoot, disk.Options{})
 	if err != nil {
 		return nil, james.Cannot("use the install root", s.installRoot, err)
@@ -79,7 +82,7 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 		Server: server, Installer: installer, State: state, Shared: oneFileSystem(root, state),
 		Tags: tags, Device: id, Version: version.String(), Log: log,
 		Interval: s.pollInterval, Hold: s.hold, RetryFirst: s.retry, RetryLimit: s.limit,
-		Probation: s.probation, Reach: reach(s, server),
+		Probation: s.probation, Reach: reach(s, p.reconnect),
 		VerifyInterval: s.verify, StepLimit: stepLimit(s), Self: p.self, Notify: p.notify, Watchdog: watchdog,
 	})
 	return p, err
@@ -100,6 +103,22 @@ func (p *parts) txnOptions(s *settings, root *disk.Disk, log logrus.FieldLogger)
 		o.Confirm = func(ctx context.Context, plan *james.Plan) error { return p.agent.Confirm(ctx, plan) }
 	}
 	return o
+}
+
+// connect returns the server of the agent, and who the device is to it. Where
+// there is none, and something to be ended without, it is a noServer.
+func (p *parts) connect(s *settings) (agent.Server, string, error) {
+	c, id, err := newClient(s)
+	if err != nil {
+		if !txn.Interrupted(s.stateDir) {
+			return nil, "", err
+		}
+		p.noServer, p.reconnect = err, func() {}
+		return noServer{james.Errorf(james.KindUnavailable, "server", "%w", err)}, "", nil
+	}
+	p.reconnect = c.Close
+	p.closers = append(p.closers, func() error { c.Close(); return nil })
+	return c, id, nil
 }
 
 // newClient returns the connection to jamesd, and who the device is to it.

@@ -109,3 +109,28 @@ func TestStopOnProbation(t *testing.T) {
 		t.Errorf("the server knows %+v", d.Report)
 	}
 }
+
+// TestCertificatesOfAnInterruptedChange has a change break the device's
+// certificate and the device stop before that is found out: the next start can
+// connect to nobody, and undoes the change before it tries again.
+func TestCertificatesOfAnInterruptedChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	crt := w.path("pki/" + id + ".crt")
+	w.upload("app", "v1", map[string]file{"opt/app": {content: "1"}}, waiting("mv "+crt+" "+crt+".old; echo nothing > "+crt+"\n", "mv "+crt+".old "+crt+"\n"))
+	w.want("app v1")
+	r := w.start("--probation", "1m")
+	appears(t, w.path("root/begun"))
+	check(t, os.WriteFile(w.path("root/go"), nil, 0o644))
+	r.says("not reached after the change")
+	r.stop()
+	w.want() // what failed is not to be tried again here
+	w.more = []string{"--probation", "1s"}
+	if said := w.once(0); !strings.Contains(said, "ending an interrupted transaction without a server") || !strings.Contains(said, "device-1.crt") {
+		t.Errorf("said:\n%s", said)
+	}
+	w.holds("opt/app", "")
+	if d := w.device(); d.Report == nil || d.Report.Result != james.RolledBack || !d.Report.Recovered || !d.InSync {
+		t.Errorf("the server knows %+v", d.Report)
+	}
+}

@@ -10,16 +10,16 @@ import (
 // reach returns what polls jamesd once over a connection of its own, with the
 // certificates as they are on the disk now: as the next jamesc would. It fails
 // unless a jamesd has answered that takes this device for a device; that it has a
-// problem with its store, or is about to stop, is an answer too. After it old,
-// the client that goes on, uses no connection from before either.
-func reach(s *settings, old *client.Client) func(ctx context.Context, req james.PollRequest) error {
+// problem with its store, or is about to stop, is an answer too. After it the agent
+// is to use no connection from before either.
+func reach(s *settings, reconnect func()) func(ctx context.Context, req james.PollRequest) error {
 	return func(ctx context.Context, req james.PollRequest) error {
 		c, _, err := newClient(s)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		defer old.Close()
+		defer reconnect()
 		_, err = c.Poll(ctx, req)
 		switch kind := james.KindOf(err); {
 		case kind == james.KindDenied, kind == james.KindUnauthenticated:

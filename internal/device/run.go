@@ -63,7 +63,7 @@ func run(ctx context.Context, p config.Process, s *settings) error {
 		return err
 	}
 	tuneMemory(p.Getenv)
-	parts, err := build(s, log, tags)
+	parts, err := start(ctx, s, log, tags)
 	if err != nil {
 		return err
 	}

@@ -56,9 +56,9 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("the script sees\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	c = call(t, "#!/bin/sh\nenv")
-	c.Rerun = true
+	c.Rerun, c.Try = true, 3
 	out, err = r.Run(context.Background(), c)
-	if err != nil || !strings.Contains(out, "JAMES_RERUN=1\n") || strings.Contains(out, "_TAGS=\n") || strings.Contains(out, "JAMES_OLD_TAGS") {
+	if err != nil || !strings.Contains(out, "JAMES_TRY=3\n") || !strings.Contains(out, "JAMES_RERUN=1\n") || strings.Contains(out, "_TAGS=\n") || strings.Contains(out, "JAMES_OLD_TAGS") {
 		t.Errorf("a second run of an install sees %v\n%s", err, out)
 	}
 }

@@ -2,6 +2,8 @@ package txn
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/trusch/jamesd/pkg/james"
@@ -70,6 +72,13 @@ func (i *Installer) reread() error {
 		return err
 	}
 	return i.loadState()
+}
+
+// Interrupted reports whether a transaction in that state directory may have to be
+// ended; it changes and locks nothing.
+func Interrupted(stateDir string) bool {
+	info, err := os.Stat(filepath.Join(stateDir, journalFile))
+	return err == nil && info.Size() > 0
 }
 
 // Unfinished reports whether a transaction is unfinished that nobody is at, as
