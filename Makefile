@@ -34,7 +34,7 @@ test: ## all tests with the race detector, on every store
 
 race: test ## the same as test
 
-crash: ## kill, fail and cut off the agent at every operation of many plans (CRASH=plan/operation tries one)
+crash: ## kill, fail and cut off the agent at every operation of many plans (docs/crash.md; CRASH=plan/operation)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go test -c -o "$$dir/crash.test" ./internal/device/txn; \
 	 JAMES_CRASH='$(or $(CRASH),all)' JAMES_CRASH_SEED='$(SEED)' "$$dir/crash.test" -test.run '^TestCrash$$' -test.timeout 4h
 

@@ -293,7 +293,7 @@ func (o *ordeal) cuts(points []disktest.Point, budget disktest.Budget, again int
 	budget.Seed = o.seed
 	o.each(len(points), func(b *bed, k int) {
 		p := points[k]
-		random := rand.New(rand.NewPCG(o.seed, uint64(k)))
+		random := rand.New(rand.NewPCG(o.seed, uint64(p.N))) // the same where this operation alone is tried
 		left, seen := again, 0
 		for loss := range b.history.Losses(p, budget) {
 			what := func() string { return fmt.Sprintf("power cut %s, %s", p, loss.What) }
@@ -315,11 +315,11 @@ func (o *ordeal) cutAgain(w *world, c *attempts, random *rand.Rand, image *diskt
 		return
 	}
 	first := k.what()
-	for range 4 {
+	for range 2 {
 		q := disktest.Point{N: 1 + random.IntN(len(h.Ops)), After: true}
 		losses := slices.Collect(h.Losses(q, disktest.Budget{Seed: o.seed, Singles: 4, Random: 2}))
 		random.Shuffle(len(losses), func(a, b int) { losses[a], losses[b] = losses[b], losses[a] })
-		for _, loss := range losses[:min(len(losses), 4)] {
+		for _, loss := range losses[:min(len(losses), 2)] {
 			what := func() string { return fmt.Sprintf("%s; again %s of the recovery, %s", first, q, loss.What) }
 			o.try(w, c, loss.Image, attempt{want: k.want, n: k.n, what: what}, &o.tally.CutStates)
 		}

@@ -123,30 +123,37 @@ func (h *History) random(p Point, random *rand.Rand, open []int, n int) iter.Seq
 	}
 }
 
-// torn are the states in which content is there in part. All else is kept, or
-// nothing else.
+// torn are the states in which content is there in part, and nothing else that was
+// not synced, or, of the last write, all else.
 func (h *History) torn(p Point, random *rand.Rand, open []int) iter.Seq[Loss] {
 	return func(yield func(Loss) bool) {
-		for _, one := range open {
+		last := true
+		for _, one := range slices.Backward(open) {
 			e := &h.events[one]
 			if e.kind != eventData {
 				continue
 			}
 			for _, tear := range tears(e.patch, random) {
-				for _, others := range []bool{true, false} {
-					image := h.image(p, func(k int, was *content) (*content, bool) {
-						if k == one {
-							return tear.make(was), true
-						}
-						return nil, h.isDurable(k, p) || others
-					})
-					if !yield(Loss{fmt.Sprintf("%s of %s, all else kept %t", tear.what, h.name(one), others), image}) {
-						return
-					}
+				what := fmt.Sprintf("%s of %s", tear.what, h.name(one))
+				if !yield(Loss{what + ", nothing else is kept", h.tornImage(p, one, tear, false)}) {
+					return
+				}
+				if last && !yield(Loss{what + ", all else is kept", h.tornImage(p, one, tear, true)}) {
+					return
 				}
 			}
+			last = false
 		}
 	}
+}
+
+func (h *History) tornImage(p Point, one int, t tear, others bool) *Image {
+	return h.image(p, func(k int, was *content) (*content, bool) {
+		if k == one {
+			return t.make(was), true
+		}
+		return nil, h.isDurable(k, p) || others
+	})
 }
 
 // tear is a way in which content is there in part.
