@@ -110,7 +110,7 @@ func (v *appVerifier) file(k int, e *james.Entry, path string, info disk.Info) (
 		return true, nil
 	}
 	if v.quick() {
-		if changed, sure := v.memo.guess(k, e, info); sure {
+		if changed, sure := v.guess(k, e, info); sure {
 			v.read(e.Size)
 			return changed, nil
 		}
@@ -182,7 +182,7 @@ const capabilities = "security.capability"
 // whether it has capabilities that e has not. Others that were added, such as the
 // labels of a security module, are the device's own.
 func (v *appVerifier) xattrs(k int, e *james.Entry, path string, info disk.Info) (bool, error) {
-	if len(e.Xattrs) == 0 && v.quick() && !v.memo.touched(info) {
+	if len(e.Xattrs) == 0 && v.quick() && !v.touched(info) {
 		v.next.capable[k] = v.memo != nil && v.memo.capable[k]
 		return v.next.capable[k], nil
 	}

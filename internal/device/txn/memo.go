@@ -17,21 +17,29 @@ type memo struct {
 	content, capable map[int]bool
 }
 
-// clockSlack is how much the file system's clock may be behind.
-const clockSlack = 2 * time.Second
+// clockSlack is how much the clock of file systems may be behind.
+const clockSlack = time.Second
 
 // guess returns whether a file of the right size has other content, where that is
 // known without reading it.
-func (m *memo) guess(k int, e *james.Entry, info disk.Info) (changed, sure bool) {
-	if m == nil {
+func (v *appVerifier) guess(k int, e *james.Entry, info disk.Info) (changed, sure bool) {
+	switch {
+	case v.touched(info):
+		return false, false
+	case v.memo == nil:
 		return false, sameTime(info.Time, e.Time)
 	}
-	return m.content[k], !m.touched(info)
+	return v.memo.content[k], true
 }
 
-// touched reports whether the inode may have changed since.
-func (m *memo) touched(info disk.Info) bool {
-	return m != nil && info.Changed.After(m.since.Add(-clockSlack))
+// touched reports whether the inode may have changed since the app was verified,
+// or where it was not yet, since the last transaction.
+func (v *appVerifier) touched(info disk.Info) bool {
+	since := v.committed
+	if v.memo != nil {
+		since = v.memo.since.Add(-clockSlack)
+	}
+	return !info.Changed.Before(since)
 }
 
 // sameTime compares a file's time with the one that it was given, which a file

@@ -52,6 +52,9 @@ func (t *txn) prepareRepair(ctx context.Context, found []finding, v *verifier, o
 	for _, dir := range slices.Sorted(maps.Keys(b.ours)) {
 		t.next.Dirs = append(t.next.Dirs, james.Path(dir))
 	}
+	if err := b.checkAreas(); err != nil {
+		return err
+	}
 	return b.checkSpace()
 }
 

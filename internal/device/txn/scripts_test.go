@@ -180,3 +180,17 @@ func TestCancelledInTheMiddle(t *testing.T) {
 	}
 	w.checkClean()
 }
+
+// A script that removes the work area has removed the old files: nobody must say
+// that they are back.
+func TestScriptRemovesWorkArea(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	v1 := w.pack(t, "a v1", nil, file("bin/a", "1"))
+	v2 := w.pack(t, "a v2", map[james.ScriptName]string{james.Postinst: `rm -rf "$JAMES_ROOT/.jamesc"; exit 1`}, file("bin/a", "2"))
+	w.must(install(v1))
+	if r := w.apply(upgrade(v1, v2)); r.Result != james.Broken || !strings.Contains(r.Error, "was removed, with the old files in it") {
+		t.Errorf("%+v", r)
+	}
+}

@@ -41,6 +41,9 @@ func (t *txn) undoAll(ctx context.Context) *james.Report {
 // undo brings back what was before. It may be cut off anywhere, also by an
 // error, and begun again. It does not need a journal that can be written.
 func (t *txn) undo(ctx context.Context) error {
+	if err := t.checkStillThere(); err != nil {
+		return err
+	}
 	if told := t.tell(&record{Undo: t.failed}); !told && t.probation > 0 {
 		if err := t.markUndoing(); err != nil {
 			return err
@@ -62,6 +65,22 @@ func (t *txn) undo(ctx context.Context) error {
 		t.areas[dt.Area].batch.Add(string(dt.Path))
 	}
 	return t.flush()
+}
+
+// checkStillThere fails where somebody, such as a script, has removed a work area: what
+// was in it cannot be brought back.
+func (t *txn) checkStillThere() error {
+	for _, a := range t.areas {
+		there, err := t.i.Disk.Exists(a.dir())
+		if err == nil && !there && !a.done {
+			err = james.Errorf(james.KindCorrupt, t.i.Disk.Abs(a.dir()), "was removed, with the old files in it").
+				WithHint("jamesc verify lists what is missing, and with --repair fetches it")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tell notes durably how far undoing is. That it cannot stops nothing: what a

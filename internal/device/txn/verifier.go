@@ -42,11 +42,15 @@ type verifier struct {
 	found       []finding
 	done, total int64
 	began       time.Time
+	committed   time.Time // the last transaction
 }
 
 func (i *Installer) verifyOnce(ctx context.Context, o Verification) (*verifier, error) {
 	v := &verifier{Verification: o, i: i, ctx: ctx, view: newView(i.Disk), ids: newIDs(i.Disk), ours: map[string]bool{},
 		plain: map[uint64]bool{}, dirs: map[string]finding{}, right: map[string]bool{}, began: i.Now()}
+	if info, err := i.state.Lstat(stateFile); err == nil {
+		v.committed = info.Changed
+	}
 	inv := i.inventory()
 	for _, dir := range inv.Dirs {
 		v.ours[string(dir)] = true
