@@ -48,7 +48,7 @@ func newRootCommand(p config.Process) *cobra.Command {
 	}
 	s.define(cmd.Flags())
 	cmd.CompletionOptions.DisableDefaultCmd = true // nobody types on a device
-	cmd.AddCommand(newTagsCommand(p), newStatusCommand(p), newVerifyCommand(p), newVersionCommand(p))
+	cmd.AddCommand(newTagsCommand(p), newStatusCommand(p), newCheckCommand(p), newVerifyCommand(p), newVersionCommand(p))
 	return cmd
 }
 

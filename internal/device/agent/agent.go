@@ -182,27 +182,29 @@ func New(o Options) (*Agent, error) {
 	if err := a.state.prepare(); err != nil {
 		return nil, err
 	}
-	a.memory = a.recall()
+	lost := a.recall()
 	a.identify()
+	if lost {
+		a.remember()
+	}
 	a.tags = o.Tags()
 	return a, nil
 }
 
 // recall reads the memory. One that cannot be read is lost, which is no reason
 // not to start.
-func (a *Agent) recall() Memory {
+func (a *Agent) recall() (lost bool) {
 	raw, err := a.state.read(MemoryFile, maxMemory)
 	if james.KindOf(err) == james.KindNotFound {
-		return Memory{}
+		return false
 	}
-	var m Memory
 	if err == nil {
-		m, err = DecodeMemory(raw)
+		a.memory, err = DecodeMemory(raw)
 	}
 	if err != nil {
 		a.o.Log.WithError(err).Warn("what the agent remembered is lost")
 	}
-	return m
+	return err != nil
 }
 
 // identify forgets what was between the server and another device: the state
