@@ -28,7 +28,8 @@
 // so that a power cut cannot keep the second and lose the first.
 //
 // A file of a packet that an administrator changed below a configuration
-// directory is never overwritten and never removed; see config.go.
+// directory is never overwritten and never removed, unless its app is purged; see
+// config.go. What is at a path belongs to one packet; see claims.go.
 //
 // # Probation
 //

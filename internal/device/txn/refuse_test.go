@@ -275,6 +275,34 @@ func TestEditWhileStaging(t *testing.T) {
 	}
 }
 
+// TestMadeWhileStaging has an administrator make a file where one is to come.
+func TestMadeWhileStaging(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, made, want string }{
+		{"in its place", "etc/c", "etc/c.james-new=1 etc/c=mine etc/edited.james-new=2 etc/edited=e"},
+		{"beside the edited one", "etc/edited.james-new", "etc/c=1 etc/edited.e4b93d5a.james-new=2 etc/edited.james-new=mine etc/edited=e"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.mustStart()
+			all := w.cast(versions{"a v1": {file("etc/edited", "1")}, "a v2": {file("etc/edited", "2"), file("etc/c", "1")}})
+			w.acts(all, "a v1")
+			w.write("etc/edited", "e")
+			w.spoil = func(r io.Reader) io.Reader { w.write(c.made, "mine"); return r }
+			if r := w.act(all, "a v2"); r.Result != james.Refused || r.Kind != james.KindInterrupted || !strings.Contains(r.Error, c.made) {
+				t.Fatalf("%+v", r)
+			}
+			w.checkClean()
+			w.spoil = nil
+			w.acts(all, "a v2")
+			if got := w.files(); got != c.want {
+				t.Errorf("there is %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestCancelledBeforeAnyChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -307,10 +307,15 @@ func (t *txn) getReady(ctx context.Context) error {
 		return err
 	}
 	for _, o := range t.ops {
-		if o.Kind == opAway {
-			if err := t.checkSeen(o); err != nil {
-				return err
-			}
+		var err error
+		switch o.Kind {
+		case opAway:
+			err = t.checkSeen(o)
+		case opPlace:
+			err = t.checkUnmade(o)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	list, err := t.list()
@@ -332,6 +337,19 @@ func (t *txn) checkSeen(o *op) error {
 		return james.Errorf(james.KindInterrupted, o.Path.String(), "was changed on the device while the plan was prepared")
 	}
 	return nil
+}
+
+// checkUnmade refuses when somebody made a configuration file where there was none,
+// or none that is to go, when it was decided that one comes.
+func (t *txn) checkUnmade(o *op) error {
+	if o.Pair != "" || !t.i.inConfigDir(o.entry.Path, o.Path) {
+		return nil
+	}
+	info, err := t.i.Disk.Lstat(string(o.Path))
+	if err != nil || info.IsDir() {
+		return nil // nothing, or what another op sees to
+	}
+	return james.Errorf(james.KindInterrupted, o.Path.String(), "was made on the device while the plan was prepared")
 }
 
 // noteTimes notes the times of the directories that exist and in which names
