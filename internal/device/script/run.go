@@ -28,15 +28,18 @@ func (r *Runner) Run(ctx context.Context, c Call) (output string, err error) {
 	if err != nil {
 		return "", c.fail("", james.KindUnavailable, "%w", err)
 	}
-	timeout := r.timeout(&c)
-	limit, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
-	defer cancel()
 	c.ID = c.ID.orMade()
 	sweep(c.ID.Owner)
 	out := &tail{limit: james.MaxOutput}
 	run := &confined{id: c.ID, group: newCgroup(c.ID, r.kernel)}
 	defer run.release()
+	timeout := r.timeout(&c)
+	limit, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	defer cancel()
 	cmd, err := r.start(limit, &c, argv, out, run)
+	if err != nil && limit.Err() != nil {
+		return "", c.exitFailure(limit, "", timeout, err, nil)
+	}
 	if err != nil {
 		return "", c.startFailure(argv, err)
 	}

@@ -289,3 +289,12 @@ func TestNoExec(t *testing.T) {
 		t.Errorf("%v, output %q", err, out)
 	}
 }
+
+// TestNoTime has the time be up before the script has begun.
+func TestNoTime(t *testing.T) {
+	t.Parallel()
+	r := script.Runner{Timeout: time.Nanosecond}
+	if _, err := r.Run(context.Background(), call(t, "echo")); james.KindOf(err) != james.KindInterrupted || !strings.Contains(err.Error(), "1ns, its time limit") {
+		t.Errorf("%v", err)
+	}
+}
