@@ -68,7 +68,7 @@ func killAt(at disktest.Point) disk.Hook {
 		if before {
 			n = c.next()
 		}
-		if n == at.N && before != at.After {
+		if n == at.N && before != at.After || before && at.After && n == at.N+1 { // nothing comes after what fails
 			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 			select {}
 		}
