@@ -65,9 +65,14 @@ func (s *scanner) add(it item) error {
 		return invalid("has names and attributes of more than %d MiB, beginning with those of %s", james.MaxManifest>>20, e.Path)
 	}
 	if e.Type == james.TypeFile {
+		var data dataMeter
+		if e.Sparse {
+			it.content = io.TeeReader(it.content, &data)
+		}
 		if e.Digest, err = s.digest(it.content); err != nil {
 			return err
 		}
+		e.Data = data.data()
 	}
 	e.User, e.Group = s.intern(e.User), s.intern(e.Group)
 	s.entries = append(s.entries, e)

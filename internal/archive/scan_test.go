@@ -95,6 +95,9 @@ func TestScanSparse(t *testing.T) {
 			}
 			for i, want := range [][]byte{make([]byte, 1000000), pieces} {
 				e := entries[i]
+				if data := int64(i) * 30 * james.DataUnit; e.Data != data {
+					t.Errorf("%s has %d bytes of data, want %d", e.Path, e.Data, data)
+				}
 				if !e.Sparse || e.Size != int64(len(want)) || e.Digest != james.DigestOf(want) {
 					t.Errorf("not what was packed: %s", listing(entries[i:i+1]))
 				}

@@ -234,6 +234,11 @@ func TestManifestRefuses(t *testing.T) {
 		{"unknown type", func(m *james.Manifest) { m.Entries[0].Type = "socket" }, "socket"},
 		{"file without digest", func(m *james.Manifest) { m.Entries[1].Digest = james.Digest{} }, "digest"},
 		{"dir with content", func(m *james.Manifest) { m.Entries[0].Size = 1 }, "content"},
+		{"more data than content", func(m *james.Manifest) {
+			m.Entries[1].Sparse, m.Entries[1].Data = true, m.Entries[1].Size/james.DataUnit*james.DataUnit+2*james.DataUnit
+		}, "bytes of data"},
+		{"data in pieces of another size", func(m *james.Manifest) { m.Entries[1].Sparse, m.Entries[1].Data = true, 1 }, "bytes of data"},
+		{"data of a file without holes", func(m *james.Manifest) { m.Entries[1].Data = james.DataUnit }, "bytes of data"},
 		{"negative size", func(m *james.Manifest) { m.Entries[1].Size = -1 }, "negative"},
 		{"link without target", func(m *james.Manifest) { m.Entries[2].Target = "" }, "target"},
 		{"hard link to nothing", func(m *james.Manifest) { m.Entries[3].Link = "nix" }, "no file"},

@@ -55,6 +55,10 @@ func (m *Mode) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// DataUnit is the size of the pieces in which a sparse file is written or left
+// out, in bytes.
+const DataUnit = 4096
+
 // Entry is one file, directory or link of a packet.
 type Entry struct {
 	Path Path      `json:"path"`
@@ -73,8 +77,11 @@ type Entry struct {
 	// Size in bytes and Digest of the content; files only.
 	Size   int64  `json:"size,omitzero"`
 	Digest Digest `json:"digest,omitzero"`
-	// Sparse files are written with holes where they hold zeros.
-	Sparse bool `json:"sparse,omitzero"`
+	// Sparse files are written with holes where they hold zeros. Data is how much
+	// of one is not in holes, in bytes: the number of its pieces of DataUnit bytes
+	// that are not all zeros, times DataUnit.
+	Sparse bool  `json:"sparse,omitzero"`
+	Data   int64 `json:"data,omitzero"`
 	// Target is what a symbolic link holds. Link is the regular file of the same
 	// manifest that a hard link is another name of.
 	Target Target `json:"target,omitzero"`
@@ -332,6 +339,8 @@ func (m *Manifest) checkEntry(e *Entry) error {
 	switch {
 	case e.Size < 0:
 		return fail("has a negative size")
+	case e.Data < 0 || e.Data%DataUnit != 0 || e.Data > 0 && (!e.Sparse || e.Data-DataUnit >= e.Size):
+		return fail("has %d bytes of data in %d", e.Data, e.Size)
 	case !isFile && (e.Size != 0 || !e.Digest.IsZero() || e.Sparse):
 		return fail("is a %s with content", e.Type)
 	case isFile && e.Digest.IsZero():

@@ -20,7 +20,7 @@ type New struct {
 
 // hole is the unit in which zeros become holes: the block size of most file
 // systems.
-const hole = 4096
+const hole = james.DataUnit
 
 // writeback is the size from which a file's way to the device is begun at once,
 // so that the later fsync finds little left to do.
