@@ -1,6 +1,10 @@
 package disk
 
-import "golang.org/x/sys/unix"
+import (
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
 
 // Mount returns a number that two directories share if files can be renamed
 // between them.
@@ -10,8 +14,13 @@ func (d *Disk) Mount(dir string) (id uint64, err error) {
 		return 0, failure(d.Abs(dir), err)
 	}
 	defer unix.Close(fd)
+	id, err = mountID(fd)
+	return id, failure(d.Abs(dir), err)
+}
+
+func mountID(fd int) (uint64, error) {
 	var sx unix.Statx_t
-	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &sx)
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &sx)
 	if err == nil && sx.Mask&unix.STATX_MNT_ID != 0 {
 		return sx.Mnt_id, nil
 	}
@@ -19,7 +28,7 @@ func (d *Disk) Mount(dir string) (id uint64, err error) {
 	// mounts of one file system.
 	var st unix.Stat_t
 	err = unix.Fstat(fd, &st)
-	return uint64(st.Dev), failure(d.Abs(dir), err)
+	return uint64(st.Dev), err
 }
 
 // MountTop returns the topmost directory of the disk that is on the same mount
@@ -41,6 +50,32 @@ func (d *Disk) MountTop(dir string) (string, error) {
 		dir = parent
 	}
 	return dir, nil
+}
+
+// MountPoint returns the absolute name of the directory that the file system of
+// dir is mounted at, which may be above the disk's own.
+func (d *Disk) MountPoint(dir string) (string, error) {
+	at := d.Abs(dir)
+	id, err := mountOf(at)
+	for err == nil && at != "/" {
+		above := filepath.Dir(at)
+		var other uint64
+		if other, err = mountOf(above); err != nil || other != id {
+			break
+		}
+		at = above
+	}
+	return at, failure(at, err)
+}
+
+// mountOf returns the mount of a directory outside of a disk.
+func mountOf(dir string) (uint64, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return mountID(fd)
 }
 
 // Space is what a file system has left.
