@@ -79,7 +79,7 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 		log.WithError(err).Warn("the service manager's watchdog is not fed")
 	}
 	p.agent, err = agent.New(agent.Options{
-		Server: server, Installer: installer, State: state, Shared: oneFileSystem(root, state),
+		Server: server, Installer: installer, State: state,
 		Tags: tags, Device: id, Version: version.String(), Log: log,
 		Interval: s.pollInterval, Hold: s.hold, RetryFirst: s.retry, RetryLimit: s.limit,
 		Probation: s.probation, Reach: reach(s, p.reconnect),
@@ -205,14 +205,6 @@ type head struct{ b []byte }
 func (h *head) Write(p []byte) (int, error) {
 	h.b = append(h.b, p[:min(len(p), maxOutput-len(h.b))]...)
 	return len(p), nil
-}
-
-// oneFileSystem reports whether what is downloaded takes room from what is
-// installed.
-func oneFileSystem(a, b *disk.Disk) bool {
-	infoA, errA := a.Lstat(".")
-	infoB, errB := b.Lstat(".")
-	return errA == nil && errB == nil && infoA.Dev == infoB.Dev
 }
 
 // notifier returns what tells systemd; where jamesc was not started by systemd

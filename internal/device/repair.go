@@ -115,7 +115,7 @@ func (l *lazySource) open() (*agent.Source, error) {
 		return nil, err
 	}
 	src, err := agent.NewSource(agent.SourceOptions{
-		Server: server, State: l.downloads, Shared: oneFileSystem(l.in.root, l.downloads), Log: l.in.log, Progress: l.in.downloaded,
+		Server: server, State: l.downloads, Log: l.in.log, Progress: l.in.downloaded,
 	})
 	l.server, l.src = server, src
 	return src, err
@@ -130,13 +130,21 @@ func (l *lazySource) Manifest(ctx context.Context, p *james.Packet) (*james.Mani
 	return src.Manifest(ctx, p)
 }
 
+// Missing is as in txn.Source: a source that was not asked yet has told no size.
+func (l *lazySource) Missing(p *james.Packet) int64 {
+	if l.src == nil {
+		return 0
+	}
+	return l.src.Missing(p)
+}
+
 // Archive is as in txn.Source.
-func (l *lazySource) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error) {
+func (l *lazySource) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
 	src, err := l.open()
 	if err != nil {
 		return nil, err
 	}
-	return src.Archive(ctx, p)
+	return src.Archive(ctx, p, use)
 }
 
 func (l *lazySource) close() {

@@ -58,9 +58,6 @@ type Options struct {
 	Installer Installer
 	// State is the directory for downloads and for what is remembered.
 	State *disk.Disk
-	// Shared says that packets are installed on the file system that State is on,
-	// so that a download takes room from what is to be installed.
-	Shared bool
 	// Tags returns the system tags. It is called at the start and after every
 	// transaction, as that may have changed them.
 	Tags func() james.TagSet
@@ -178,7 +175,7 @@ func New(o Options) (*Agent, error) {
 		interval: cmp.Or(o.Interval, defaultInterval),
 	}
 	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, sup: a.sup, stall: o.Stall,
-		pause: backoff{bodyFirst, bodyLimit, o.Rand}, shared: o.Shared, sound: make(map[james.Digest]bool), unpacked: make(map[james.Digest]int64)}
+		pause: backoff{bodyFirst, bodyLimit, o.Rand}, sound: make(map[james.Digest]bool)}
 	if err := a.state.prepare(); err != nil {
 		return nil, err
 	}

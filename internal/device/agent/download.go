@@ -18,9 +18,6 @@ const (
 	maxVain = 6
 	// syncEvery is how many bytes of a download a power cut may cost.
 	syncEvery = 8 << 20
-	// spare is left free on the disk beside a download, in bytes: the journal and
-	// the memory must still be written.
-	spare = 4 << 20
 	// fetchLimit is how long the server may take to begin an answer, with the
 	// retries of the client.
 	fetchLimit = 5 * time.Minute
@@ -32,6 +29,7 @@ const (
 type transfer struct {
 	*fetcher
 	packet *james.Packet
+	use    func(int64) // is called before bytes are written
 	log    logrus.FieldLogger
 	part   *disk.Appender
 	sum    hash.Hash
@@ -41,7 +39,7 @@ type transfer struct {
 
 // download completes the part file of an archive, verifies it and gives it its
 // name. On a failure the part file stays.
-func (f *fetcher) download(ctx context.Context, p *james.Packet) error {
+func (f *fetcher) download(ctx context.Context, p *james.Packet, use func(int64)) error {
 	name := partName(p.Archive.Digest)
 	sum, have, err := f.state.sum(name, p.Archive.Size)
 	if err != nil {
@@ -50,14 +48,11 @@ func (f *fetcher) download(ctx context.Context, p *james.Packet) error {
 	if have > p.Archive.Size {
 		return james.Errorf(james.KindCorrupt, "archive of "+p.Name, "has more than %d bytes", p.Archive.Size)
 	}
-	if err := f.room(p, have); err != nil {
-		return err
-	}
 	part, err := f.state.disk.OpenAppend(name)
 	if err != nil {
 		return err
 	}
-	t := &transfer{fetcher: f, packet: p, part: part, sum: sum, have: have, synced: have,
+	t := &transfer{fetcher: f, packet: p, use: use, part: part, sum: sum, have: have, synced: have,
 		log: f.log.WithFields(logrus.Fields{"packet": p.App().String(), "size": p.Archive.Size})}
 	err = t.complete(ctx)
 	if err := errors.Join(err, part.Close()); err != nil {
@@ -67,21 +62,6 @@ func (f *fetcher) download(ctx context.Context, p *james.Packet) error {
 		return james.Errorf(james.KindCorrupt, "archive of "+p.Name, "has digest %s instead of %s", got.Short(), p.Archive.Digest.Short())
 	}
 	return f.state.finish(name, archiveName(p.Archive.Digest))
-}
-
-// room fails unless the rest of the archive fits on the disk, and beside it,
-// where it is the same disk, what is to be unpacked from it.
-func (f *fetcher) room(p *james.Packet, have int64) error {
-	need := p.Archive.Size - have + spare
-	if f.shared {
-		need += f.unpacked[p.Digest]
-	}
-	free, err := f.state.free()
-	if err == nil && free < need {
-		return james.Errorf(james.KindUnavailable, "archive of "+p.Name, "needs %d MiB in the state directory, %d MiB are free",
-			(need+1<<20-1)>>20, free>>20).WithHint("free some space on the device or put --state-dir on another file system")
-	}
-	return err
 }
 
 // complete streams until the whole archive is there, over as many connections as
@@ -146,6 +126,7 @@ func (t *transfer) stream(ctx context.Context) error {
 }
 
 func (t *transfer) write(b []byte) error {
+	t.use(int64(len(b)))
 	if _, err := t.part.Write(b); err != nil {
 		return err
 	}

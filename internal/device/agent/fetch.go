@@ -21,12 +21,8 @@ type fetcher struct {
 	sup    *supervisor
 	pause  backoff
 	stall  time.Duration
-	shared bool
 	// sound are the archives that this process has verified.
 	sound map[james.Digest]bool
-	// unpacked is what the files of a packet take, in bytes, as far as its manifest
-	// was asked for.
-	unpacked map[james.Digest]int64
 	// unreachable says that the last packet could not be had from the server now.
 	unreachable bool
 	// progress, where set, is told how much of an archive has arrived.
@@ -39,26 +35,11 @@ type fetcher struct {
 func (f *fetcher) begin(plan *james.Plan, limit time.Duration) {
 	f.forget(plan)
 	f.unreachable, f.limit = false, limit
-	clear(f.unpacked)
 	f.sup.expect(limit)
 }
 
 // Manifest returns the manifest of a packet.
 func (f *fetcher) Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
-	m, err := f.manifest(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	f.unpacked[p.Digest] = 0
-	for i := range m.Entries {
-		if !m.Entries[i].Sparse { // nobody knows what those take
-			f.unpacked[p.Digest] += m.Entries[i].Size
-		}
-	}
-	return m, nil
-}
-
-func (f *fetcher) manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
 	if raw, err := f.state.read(manifestName(p.Digest), james.MaxManifest); err == nil {
 		if m, err := james.DecodeManifest(bytes.NewReader(raw), p.Digest); err == nil {
 			return m, nil
@@ -80,11 +61,20 @@ func (f *fetcher) manifest(ctx context.Context, p *james.Packet) (*james.Manifes
 	return m, f.state.write(manifestName(p.Digest), raw)
 }
 
+// Missing returns how much of the archive is not there, as far as that is seen
+// without reading it.
+func (f *fetcher) Missing(p *james.Packet) int64 {
+	if f.state.size(archiveName(p.Archive.Digest)) == p.Archive.Size {
+		return 0
+	}
+	return max(0, p.Archive.Size-max(0, f.state.size(partName(p.Archive.Digest))))
+}
+
 // Archive returns the archive of a packet, all of it and verified.
-func (f *fetcher) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error) {
+func (f *fetcher) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
 	defer f.sup.expect(f.limit)
 	if !f.has(p.Archive) {
-		if err := f.fetch(ctx, p); err != nil {
+		if err := f.fetch(ctx, p, use); err != nil {
 			return nil, err
 		}
 		f.sound[p.Archive.Digest] = true
@@ -117,14 +107,14 @@ func (f *fetcher) has(a james.Archive) bool {
 // fetch downloads an archive. Bytes that turn out to be wrong are dropped and
 // fetched a second time, as they can come from a power cut in the middle of
 // writing them; the second time they are the server's.
-func (f *fetcher) fetch(ctx context.Context, p *james.Packet) error {
-	err := f.download(ctx, p)
+func (f *fetcher) fetch(ctx context.Context, p *james.Packet, use func(int64)) error {
+	err := f.download(ctx, p, use)
 	if kind := james.KindOf(err); kind != james.KindCorrupt && kind != james.KindConflict {
 		return err
 	}
 	f.log.WithFields(logrus.Fields{"packet": p.App().String(), "kind": james.KindOf(err)}).WithError(err).Warn("fetching the archive anew")
 	f.state.remove(partName(p.Archive.Digest))
-	return f.download(ctx, p)
+	return f.download(ctx, p, use)
 }
 
 // forget removes what was fetched for anything but plan, which may be nil.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -326,37 +327,30 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-func TestRoomForAnArchive(t *testing.T) {
+// TestMissing has a download end early, and another process go on with it.
+func TestMissing(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
-		archive, unpacked int64
-		sparse, shared    bool
-		refused           bool
-	}{
-		"an archive that cannot fit":      {archive: 1 << 60, unpacked: 1, refused: true},
-		"files that cannot fit beside it": {archive: 10, unpacked: 1 << 60, shared: true, refused: true},
-		"files that go to another disk":   {archive: 10, unpacked: 1 << 60},
-		"files of holes":                  {archive: 10, unpacked: 1 << 60, shared: true, sparse: true},
-		"room enough":                     {archive: 10, unpacked: 10, shared: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				p := newPacket(t, "huge", "v1", 10, james.Entry{Path: "f", Type: james.TypeFile, Size: tc.unpacked, Sparse: tc.sparse, Digest: james.Digest{1}})
-				p.Archive.Size = tc.archive
-				s := newServer(p)
-				s.want(p)
-				d := newDevice(t, s)
-				d.options = func(o *agent.Options) { o.Shared = tc.shared }
-				stop := d.run()
-				d.pass(time.Second)
-				stop()
-				if len(s.reports) != 1 || strings.Contains(s.reports[0].Error, "MiB are free") != tc.refused || (len(s.gets) == 0) != tc.refused {
-					t.Errorf("reports are %+v after %d requests", s.reports, len(s.gets))
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacket(t, "big", "v1", archiveSize)
+		s := newServer(p)
+		s.want(p)
+		d := newDevice(t, s)
+		s.body = func(_ int64, r io.Reader) (body, error) {
+			return cut(r, 1_000_000, james.Errorf(james.KindDenied, "jamesd", "no")), nil
+		}
+		stop := d.run()
+		d.pass(time.Second)
+		stop()
+		s.body = nil
+		d.installer.fails["big"] = james.Report{Result: james.RolledBack, Error: "no", Kind: james.KindConflict}
+		stop = d.run()
+		d.pass(12 * time.Hour)
+		stop()
+		want := []storage{{archiveSize, 1_000_000}, {archiveSize - 1_000_000, archiveSize - 1_000_000}, {0, 0}}
+		if got := d.installer.storage; len(got) < 3 || !slices.Equal(got[:3], want) {
+			t.Errorf("missing and stored were %v, want %v", got, want)
+		}
+	})
 }
 
 func TestDownloadsOfOtherPlansAreRemoved(t *testing.T) {

@@ -21,9 +21,7 @@ type SourceOptions struct {
 	}
 	// State is the directory for downloads, of nobody else.
 	State *disk.Disk
-	// Shared is as in Options.
-	Shared bool
-	Log    logrus.FieldLogger
+	Log   logrus.FieldLogger
 	// Progress, where set, is told how much of an archive has arrived, in bytes.
 	Progress func(p *james.Packet, have int64)
 }
@@ -43,10 +41,10 @@ func NewSource(o SourceOptions) (*Source, error) {
 	if err := st.prepare(); err != nil {
 		return nil, err
 	}
-	f := &fetcher{server: o.Server, state: st, log: o.Log, stall: defaultStall, shared: o.Shared, progress: o.Progress,
+	f := &fetcher{server: o.Server, state: st, log: o.Log, stall: defaultStall, progress: o.Progress,
 		sup:   &supervisor{notify: func(string) {}, now: time.Now},
 		pause: backoff{bodyFirst, bodyLimit, rand.Float64},
-		sound: make(map[james.Digest]bool), unpacked: make(map[james.Digest]int64)}
+		sound: make(map[james.Digest]bool)}
 	return &Source{o: o, fetch: f, archives: make(map[james.Digest]james.Archive)}, nil
 }
 
@@ -55,8 +53,18 @@ func (s *Source) Manifest(ctx context.Context, p *james.Packet) (*james.Manifest
 	return s.fetch.Manifest(ctx, p)
 }
 
+// Missing returns how much of the archive is not there; nothing of one that was
+// not asked for yet and whose size nobody has told.
+func (s *Source) Missing(p *james.Packet) int64 {
+	whole := *p
+	if whole.Archive.Digest.IsZero() {
+		whole.Archive = s.archives[p.Digest]
+	}
+	return s.fetch.Missing(&whole)
+}
+
 // Archive returns the archive of a packet, all of it and verified.
-func (s *Source) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error) {
+func (s *Source) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
 	whole := *p
 	if whole.Archive.Digest.IsZero() {
 		a, known := s.archives[p.Digest]
@@ -69,5 +77,5 @@ func (s *Source) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, e
 		}
 		whole.Archive = a
 	}
-	return s.fetch.Archive(ctx, &whole)
+	return s.fetch.Archive(ctx, &whole, use)
 }

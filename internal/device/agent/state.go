@@ -83,9 +83,3 @@ func (s *state) finish(part, name string) error {
 	}
 	return s.disk.Fsync(archiveDir)
 }
-
-// free returns the bytes that are free for downloads.
-func (s *state) free() (int64, error) {
-	space, err := s.disk.Space(archiveDir)
-	return space.Free, err
-}

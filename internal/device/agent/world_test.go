@@ -264,7 +264,12 @@ type installer struct {
 	left        *james.Plan
 	onProbation func(*james.Plan, time.Duration) // txn's
 	confirm     func(context.Context, *james.Plan) error
+	// storage is what the source said of each archive that was asked for.
+	storage []storage
 }
+
+// storage is how many bytes of an archive were missing, and how many stored.
+type storage struct{ missing, stored int64 }
 
 func newInstaller() *installer {
 	return &installer{apps: map[string]james.App{}, fails: map[string]james.Report{}}
@@ -385,7 +390,9 @@ func (i *installer) stage(ctx context.Context, plan *james.Plan, src txn.Source)
 		if _, err := src.Manifest(ctx, s.New); err != nil {
 			return err
 		}
-		r, err := src.Archive(ctx, s.New)
+		here := storage{missing: src.Missing(s.New)}
+		r, err := src.Archive(ctx, s.New, func(n int64) { here.stored += n })
+		i.storage = append(i.storage, here)
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,9 @@ type packets struct {
 	manifests map[james.Digest]*james.Manifest
 	archives  map[james.Digest][]byte
 	// health are the limits of the health checks of what is packed next.
-	health *james.Health
+	health  *james.Health
+	missing int64 // of each archive
+	asked   int   // how often for an archive
 	// spoil, where set, changes an archive on its way.
 	spoil func(io.Reader) io.Reader
 }
@@ -87,13 +89,16 @@ func (p *packets) Manifest(_ context.Context, pk *james.Packet) (*james.Manifest
 	return nil, james.Errorf(james.KindNotFound, pk.Name, "no such packet")
 }
 
-func (p *packets) Archive(_ context.Context, pk *james.Packet) (io.ReadCloser, error) {
+func (p *packets) Archive(_ context.Context, pk *james.Packet, _ func(int64)) (io.ReadCloser, error) {
+	p.asked++
 	var r io.Reader = bytes.NewReader(p.archives[pk.Digest])
 	if p.spoil != nil {
 		r = p.spoil(r)
 	}
 	return io.NopCloser(r), nil
 }
+
+func (p *packets) Missing(*james.Packet) int64 { return p.missing }
 
 // pack makes a packet of "name tag,tag". Scripts are given as name: body.
 func (p *packets) pack(t testing.TB, app string, scripts map[james.ScriptName]string, members ...member) *james.Packet {

@@ -20,8 +20,11 @@ import (
 // Source is where a plan's packets come from.
 type Source interface {
 	Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error)
-	// Archive returns the whole archive, as it was uploaded.
-	Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error)
+	// Archive returns the whole archive, as it was uploaded. It calls use right
+	// before it stores bytes in the state directory, with their number.
+	Archive(ctx context.Context, p *james.Packet, use func(bytes int64)) (io.ReadCloser, error)
+	// Missing returns how many bytes Archive would store now.
+	Missing(p *james.Packet) int64
 }
 
 // Options says what an Installer works with. Disk and StateDir are required.

@@ -29,7 +29,7 @@ type source struct {
 
 // prepareRepair makes the list of ops that puts the findings right. What cannot
 // be, as something is in the way that belongs to no packet, is left out.
-func (t *txn) prepareRepair(ctx context.Context, found []finding, v *verifier, out *Repairs) error {
+func (t *txn) prepareRepair(ctx context.Context, src Source, found []finding, v *verifier, out *Repairs) error {
 	at := map[string]int{}
 	for _, of := range byApp(found) {
 		m, err := t.i.manifest(of[0].app)
@@ -55,7 +55,7 @@ func (t *txn) prepareRepair(ctx context.Context, found []finding, v *verifier, o
 	if err := b.checkAreas(); err != nil {
 		return err
 	}
-	return b.checkSpace()
+	return b.checkSpace(src)
 }
 
 // mend decides how each finding is put right: directories first, from the top.

@@ -69,7 +69,7 @@ func (t *txn) prepare(ctx context.Context, src Source) error {
 			if err := b.checkAreas(); err != nil {
 				return err
 			}
-			return b.checkSpace()
+			return b.checkSpace(src)
 		}
 	}
 	return james.Errorf(james.KindConflict, "plan", "has packets that replace each other in a way that depends on itself").

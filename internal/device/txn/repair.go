@@ -120,7 +120,7 @@ func packetOf(a james.App) *james.Packet {
 func (i *Installer) prefetch(ctx context.Context, src Source, found []finding, out *Repairs) error {
 	wanted := slices.DeleteFunc(damaged(found), func(f finding) bool { return !f.fetch })
 	for _, of := range byApp(wanted) {
-		in, err := src.Archive(ctx, packetOf(of[0].app))
+		in, err := src.Archive(ctx, packetOf(of[0].app), func(int64) {})
 		if err == nil {
 			in.Close() // it is only read
 			continue
@@ -166,7 +166,7 @@ func (i *Installer) repairFiles(ctx context.Context, src Source, o Verification,
 		_, gaveUp := out.Reasons[f.Change]
 		return gaveUp || f.Kind == james.ChangedManifest
 	})
-	if err := t.prepareRepair(ctx, found, v, out); err != nil || len(t.ops) == 0 {
+	if err := t.prepareRepair(ctx, src, found, v, out); err != nil || len(t.ops) == 0 {
 		return err
 	}
 	return t.repair(ctx, src)

@@ -23,9 +23,9 @@ type counting struct {
 	n int
 }
 
-func (c *counting) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error) {
+func (c *counting) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
 	c.n++
-	return c.packets.Archive(ctx, p)
+	return c.packets.Archive(ctx, p, use)
 }
 
 func TestRepair(t *testing.T) {
@@ -134,11 +134,11 @@ func TestRepairMuch(t *testing.T) {
 // missing are packets of which some are not on the server any more.
 type missing struct{ *packets }
 
-func (m missing) Archive(ctx context.Context, p *james.Packet) (io.ReadCloser, error) {
+func (m missing) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
 	if m.archives[p.Digest] == nil {
 		return nil, james.Errorf(james.KindNotFound, "packet "+p.Name, "does not exist")
 	}
-	return m.packets.Archive(ctx, p)
+	return m.packets.Archive(ctx, p, use)
 }
 
 // find returns the packet of a name.

@@ -1,113 +1,344 @@
 package txn
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// slack is what must be left on a file system beyond what is counted, in bytes:
-// directories grow, and so do the file system's own tables.
-const slack = 256 << 10
+// Space is counted before the first byte of an archive is asked for, and taken at
+// once: who fills the disk while a slow link brings the archives gets what is
+// left, not what the plan needs. The old files stay until the end, so all new
+// ones count in full, as do the archives. What is taken is given free piece by
+// piece, right before it is used, and when all is staged. Only room for files
+// can be taken, not their number.
 
-// opBytes is what the journal takes for one op, roughly.
-const opBytes = 256
+const (
+	// slack is what must be left on a file system beyond what is counted, in bytes:
+	// directories grow, and so do the file system's own tables.
+	slack = 256 << 10
+	// stateSlack is that of the state directory's file system: the agent writes its
+	// memory there.
+	stateSlack = 1 << 20
+	// opBytes is what the journal takes for one op beside its names, roughly.
+	opBytes = 256
+	// tables is the part of a file that the file system needs to know where the rest
+	// is, and its checksums.
+	tables = 256
+	// inlineTarget is the length from which a symbolic link takes a block.
+	inlineTarget = 60
+)
 
-// need is what a transaction takes of one file system.
-type need struct {
-	dir          string // a directory on it, of the disk d
-	d            *disk.Disk
-	bytes, files int64
-	space        disk.Space
+// account is what a transaction takes of one file system.
+type account struct {
+	point string // where it is mounted
+	space disk.Space
+	bytes int64
+	files int64
+	// d and dir say where on it the transaction has a directory of its own.
+	d   *disk.Disk
+	dir string
+
+	held *disk.Reservation
 }
 
-// checkSpace refuses a plan for which there is not enough room. Old files stay
-// until the end, so all new ones count in full; only those that are written with
-// holes do not, as nobody knows their size on the disk.
-func (b *builder) checkSpace() error {
-	needs := map[uint64]*need{} // by device: two mounts of one file system share it
-	for _, a := range b.areas {
-		if _, err := addNeed(needs, b.i.Disk, string(a.Top)); err != nil {
-			return err
-		}
-	}
-	state, err := addNeed(needs, b.i.state, ".")
+// room is what a transaction takes of the disk.
+type room struct {
+	areas []*account // by work area
+	state *account
+	all   []*account
+}
+
+// checkSpace refuses a plan for which there is not enough room.
+func (b *builder) checkSpace(src Source) error {
+	r, err := b.openRoom()
 	if err != nil {
 		return err
 	}
-	state.bytes += int64(len(b.ops)) * opBytes
+	b.room = r
 	for _, o := range b.ops {
-		if o.Kind != opRmdir { // undoing has a copy of each directory
-			continue
-		}
-		n, err := addNeed(needs, b.i.Disk, string(b.areas[o.Area].Top))
-		if err != nil {
-			return err
-		}
-		n.file(1)
+		r.op(o)
 	}
 	for _, s := range b.steps {
-		if s.New == nil {
-			continue
+		if s.New != nil {
+			r.step(s, src)
 		}
-		state.file(int64(len(s.New.m.Entries)) * opBytes)
-		for k, st := range s.New.staged {
-			n, err := addNeed(needs, b.i.Disk, string(b.areas[st.area].Top))
-			if err != nil {
-				return err
+		for _, side := range []*side{s.Old, s.New} {
+			if side != nil {
+				r.scripts(side.m)
 			}
-			n.entry(&s.New.m.Entries[k])
 		}
 	}
-	for _, n := range needs {
-		if err := n.check(); err != nil {
-			return err
-		}
+	inventory, err := json.Marshal(b.next)
+	if err != nil {
+		return james.Errorf(james.KindInternal, nextFile, "%w", err)
 	}
-	return nil
+	for range 3 { // twice, and while one of them is written again
+		r.state.file(int64(len(inventory)))
+	}
+	return r.check()
 }
 
-func addNeed(needs map[uint64]*need, d *disk.Disk, dir string) (*need, error) {
-	info, err := d.Lstat(dir)
+// openRoom returns an account for each file system: two mounts of one share it.
+func (b *builder) openRoom() (*room, error) {
+	r, known := &room{}, map[uint64]*account{}
+	for _, a := range b.areas {
+		account, err := r.open(known, b.i.Disk, string(a.Top), a.dir())
+		if err != nil {
+			return nil, err
+		}
+		for range 4 { // the directories of the work area
+			account.file(1)
+		}
+		r.areas = append(r.areas, account)
+	}
+	state, err := r.open(known, b.i.state, ".", runDir)
 	if err != nil {
 		return nil, err
 	}
-	if n, ok := needs[info.Dev]; ok {
-		return n, nil
+	r.state = state
+	state.add(stateSlack + slack) // some of it for records of other kinds than ops
+	return r, nil
+}
+
+func (r *room) open(known map[uint64]*account, d *disk.Disk, on, dir string) (*account, error) {
+	info, err := d.Lstat(on)
+	if err != nil {
+		return nil, err
 	}
-	space, err := d.Space(dir)
-	n := &need{dir: dir, d: d, space: space}
-	needs[info.Dev] = n
+	if a, ok := known[info.Dev]; ok {
+		return a, nil
+	}
+	a := &account{d: d, dir: dir, bytes: slack}
+	if a.space, err = d.Space(on); err != nil {
+		return nil, err
+	}
+	if a.point, err = d.MountPoint(on); err != nil {
+		return nil, err
+	}
+	known[info.Dev] = a
+	r.all = append(r.all, a)
+	return a, nil
+}
+
+// op counts what an op takes of the journal, and of directories.
+func (r *room) op(o *op) {
+	r.state.add(2 * o.journalBytes()) // in the journal and beside it
+	if o.Path == "" {
+		return
+	}
+	a := r.areas[o.Area]
+	switch o.Kind {
+	case opMkdir, opRmdir: // undoing has a copy of each directory that goes
+		a.file(1)
+	case opAway, opPlace:
+		a.add(2 * entryBytes(filepath.Base(string(o.Path)), o.Name))
+	}
+}
+
+// journalBytes is what the journal takes for the op, or more.
+func (o *op) journalBytes() int64 {
+	n := opBytes + len(o.Path) + len(o.Name)
+	if o.Was != nil {
+		for name, value := range o.Was.Xattrs {
+			n += len(name) + 2*len(value) + opBytes
+		}
+	}
+	return int64(n)
+}
+
+// journalBytes is what the journal takes, or more.
+func (t *txn) journalBytes() int64 {
+	n := int64(slack)
+	for _, o := range t.ops {
+		n += o.journalBytes()
+	}
+	return n
+}
+
+// entryBytes is what names take in directories.
+func entryBytes(names ...string) int64 {
+	n := 0
+	for _, name := range names {
+		n += len(name) + 16
+	}
+	return int64(n)
+}
+
+// step counts what a step's new packet takes: its archive, as far as it is not
+// there, its files, and its manifest.
+func (r *room) step(s *step, src Source) {
+	r.state.file(manifestBytes(s.New.m))
+	if s.New.unpacks() {
+		r.state.file(src.Missing(s.New.packet))
+	}
+	for k, st := range s.New.staged {
+		r.areas[st.area].entry(cmp.Or(st.file, &s.New.m.Entries[k]))
+	}
+}
+
+func manifestBytes(m *james.Manifest) int64 {
+	n := 0
+	for k := range m.Entries {
+		e := &m.Entries[k]
+		n += opBytes + len(e.Path) + len(e.Link) + len(e.Target) + len(e.User) + len(e.Group)
+		for name, value := range e.Xattrs {
+			n += len(name) + 2*len(value)
+		}
+	}
+	for _, body := range m.Scripts {
+		n += 2 * len(body)
+	}
+	return int64(n)
+}
+
+// scripts counts the scripts that the transaction may run.
+func (r *room) scripts(m *james.Manifest) {
+	for _, body := range m.Scripts {
+		r.state.file(int64(len(body)))
+	}
+}
+
+// add counts bytes; what a manifest says may be beyond all numbers.
+func (a *account) add(n int64) {
+	if a.bytes > math.MaxInt64-n {
+		n = math.MaxInt64 - a.bytes
+	}
+	a.bytes += n
+}
+
+func (a *account) file(size int64) {
+	a.files++
+	a.add(a.takes(size))
+}
+
+// takes returns what a file of that size takes, in whole blocks.
+func (a *account) takes(size int64) int64 {
+	size = max(min(size, math.MaxInt64/2), 0)
+	size += size / tables
+	return (size + a.space.Block - 1) / a.space.Block * a.space.Block
+}
+
+// entry counts what is staged for an entry.
+func (a *account) entry(e *james.Entry) {
+	switch {
+	case e.Type == james.TypeHardlink:
+		return
+	case e.Type == james.TypeSymlink && len(e.Target) < inlineTarget:
+		a.file(0)
+	case e.Type == james.TypeSymlink:
+		a.file(1)
+	default:
+		a.file(a.content(e))
+	}
+	if len(e.Xattrs) > 0 {
+		a.add(a.space.Block)
+	}
+}
+
+// content returns how much of a file is written. Of a sparse one it is what the
+// packet says that it holds besides zeros; a larger block of this file system may
+// hold only a little of it.
+func (a *account) content(e *james.Entry) int64 {
+	if !e.Sparse {
+		return e.Size
+	}
+	return min(e.Size, e.Data/james.DataUnit*max(a.space.Block, james.DataUnit))
+}
+
+// check refuses where there is too little room, on whichever file system.
+func (r *room) check() error {
+	var says, hints []string
+	for _, a := range r.all {
+		if missing := a.bytes - a.space.Free; missing > 0 {
+			says = append(says, fmt.Sprintf("the file system of %s has %s free and %s are needed, %s are missing",
+				a.point, size(a.space.Free), size(a.bytes), size(missing)))
+			hints = append(hints, fmt.Sprintf("%s on %s", size(missing), a.point))
+		}
+		if a.space.Files >= 0 && a.files > a.space.Files {
+			says = append(says, fmt.Sprintf("the file system of %s has room for %d more files and %d are needed, %d are missing",
+				a.point, a.space.Files, a.files, a.files-a.space.Files))
+			hints = append(hints, fmt.Sprintf("%d files on %s", a.files-a.space.Files, a.point))
+		}
+	}
+	if says == nil {
+		return nil
+	}
+	return james.Errorf(james.KindUnavailable, "", "not enough space: %s", strings.Join(says, "; ")).
+		WithHint("free %s", strings.Join(hints, " and "))
+}
+
+// reserve takes the room that was counted.
+func (t *txn) reserve() error {
+	for _, a := range t.room.all {
+		bytes := a.bytes - slack
+		if a == t.room.state {
+			bytes -= t.journalBytes() // the journal has them
+		}
+		var err error
+		if a.held, err = a.d.Reserve(a.dir, bytes); err == nil {
+			continue
+		}
+		if !errors.Is(err, unix.ENOSPC) {
+			return err
+		}
+		space, serr := a.d.Space(a.dir)
+		if serr != nil {
+			return err
+		}
+		return james.Errorf(james.KindUnavailable, "", "not enough space: the file system of %s has %s free and %s are needed, something else takes it right now",
+			a.point, size(space.Free), size(a.bytes)).WithHint("free some space on %s", a.point)
+	}
+	return nil
+}
+
+// using gives room free for a file, and for what is read of its content right
+// before that is written.
+func (a *account) using(e *james.Entry, content io.Reader) io.Reader {
+	size := a.content(e)
+	a.held.Use(a.takes(size) - size)
+	return &usingReader{content, a}
+}
+
+type usingReader struct {
+	io.Reader
+	a *account
+}
+
+func (u *usingReader) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	u.a.held.Use(int64(n))
 	return n, err
 }
 
-func (n *need) file(size int64) {
-	n.files++
-	n.bytes += (size + n.space.Block - 1) / n.space.Block * n.space.Block
-}
-
-func (n *need) entry(e *james.Entry) {
-	switch {
-	case e.Type == james.TypeHardlink:
-	case e.Sparse:
-		n.file(0)
-	default:
-		n.file(e.Size)
+// release gives everything free that is left.
+func (r *room) release() {
+	if r == nil {
+		return
+	}
+	for _, a := range r.all {
+		a.held.Close()
 	}
 }
 
-func (n *need) check() error {
-	subject := "file system of " + n.d.Abs(n.dir)
-	if missing := n.bytes + slack - n.space.Free; missing > 0 {
-		return james.Errorf(james.KindUnavailable, subject, "has %s free, the plan needs %s: %s are missing",
-			size(n.space.Free), size(n.bytes+slack), size(missing)).WithHint("free %s there", size(missing))
+// unpacks reports whether a file of the packet's archive is needed.
+func (s *side) unpacks() bool {
+	for k, st := range s.staged {
+		if s.m.Entries[k].Type == james.TypeFile && st.from == "" {
+			return true
+		}
 	}
-	if n.space.Files >= 0 && n.files > n.space.Files {
-		return james.Errorf(james.KindUnavailable, subject, "has room for %d more files, the plan needs %d", n.space.Files, n.files).
-			WithHint("remove %d files there", n.files-n.space.Files)
-	}
-	return nil
+	return false
 }
 
 // size writes a number of bytes for people, rounded up.

@@ -28,6 +28,9 @@ func (t *txn) stage(ctx context.Context, src Source) error {
 	if err := t.begin(); err != nil {
 		return err
 	}
+	if err := t.reserve(); err != nil {
+		return err
+	}
 	for n, s := range t.steps {
 		if s.New == nil {
 			continue
@@ -36,6 +39,7 @@ func (t *txn) stage(ctx context.Context, src Source) error {
 			return &stepError{s, err}
 		}
 	}
+	t.room.release()
 	if err := t.stageDirs(); err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func (t *txn) begin() error {
 		}
 	}
 	t.i.pending = true
-	if err := t.i.log.Reserve(int64(len(t.ops)*opBytes + slack)); err != nil {
+	if err := t.i.log.Reserve(t.journalBytes()); err != nil {
 		return err
 	}
 	var err error
@@ -112,13 +116,7 @@ func (t *txn) stageDirs() error {
 
 // stageStep stages the files of a step's new packet.
 func (t *txn) stageStep(ctx context.Context, src Source, n int, s *step) error {
-	files := 0
-	for k := range s.New.m.Entries {
-		if st := s.New.staged[k]; s.New.m.Entries[k].Type == james.TypeFile && st != nil && st.from == "" {
-			files++
-		}
-	}
-	if files > 0 {
+	if s.New.unpacks() {
 		if err := t.unpack(ctx, src, s); err != nil {
 			return err
 		}
@@ -140,7 +138,7 @@ func (t *txn) stageStep(ctx context.Context, src Source, n int, s *step) error {
 // unpack writes the archive's files into the work areas. Every byte is checked
 // against the manifest on the way.
 func (t *txn) unpack(ctx context.Context, src Source, s *step) error {
-	in, err := src.Archive(ctx, s.New.packet)
+	in, err := src.Archive(ctx, s.New.packet, t.room.state.held.Use)
 	if err != nil {
 		return err
 	}
@@ -157,7 +155,7 @@ func (t *txn) unpack(ctx context.Context, src Source, s *step) error {
 		}
 		return t.staged(st, func(path string) error {
 			t.areas[st.area].batch.Add(path)
-			return t.i.Disk.WriteNew(path, content, disk.New{Meta: meta, Size: e.Size, Sparse: e.Sparse})
+			return t.i.Disk.WriteNew(path, t.room.areas[st.area].using(e, content), disk.New{Meta: meta, Size: e.Size, Sparse: e.Sparse})
 		})
 	})
 }
@@ -192,7 +190,7 @@ func (t *txn) copyFile(st *staged, e *james.Entry, path string) error {
 	defer in.Close()
 	t.areas[st.area].batch.Add(path)
 	sum := sha256.New()
-	if err := t.i.Disk.WriteNew(path, io.TeeReader(in, sum), disk.New{Meta: t.ids.meta(e), Size: e.Size, Sparse: e.Sparse}); err != nil {
+	if err := t.i.Disk.WriteNew(path, t.room.areas[st.area].using(e, io.TeeReader(in, sum)), disk.New{Meta: t.ids.meta(e), Size: e.Size, Sparse: e.Sparse}); err != nil {
 		return err
 	}
 	if james.Digest(sum.Sum(nil)) != e.Digest {

@@ -33,6 +33,7 @@ type txn struct {
 	times []dirTime
 
 	ids   *ids
+	room  *room
 	state *disk.Batch
 	// begun are the scripts whose turn came, restored those whose mirror has ended
 	// while undoing and restoring those whose mirror has begun; by index of the op.
@@ -91,6 +92,7 @@ func (t *txn) failure(err error) *failure {
 
 // close releases what the transaction has open.
 func (t *txn) close() {
+	t.room.release()
 	for _, a := range t.areas {
 		if a.batch != nil {
 			a.batch.Close()

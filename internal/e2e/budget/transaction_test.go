@@ -86,7 +86,9 @@ func (l *local) Manifest(context.Context, *james.Packet) (*james.Manifest, error
 	return l.manifest, nil
 }
 
-func (l *local) Archive(context.Context, *james.Packet) (io.ReadCloser, error) {
+func (l *local) Missing(*james.Packet) int64 { return 0 }
+
+func (l *local) Archive(context.Context, *james.Packet, func(int64)) (io.ReadCloser, error) {
 	return os.Open(l.archive)
 }
 

@@ -33,7 +33,9 @@ func (s store) Manifest(_ context.Context, p *james.Packet) (*james.Manifest, er
 	return s.packed[p.Digest].manifest, nil
 }
 
-func (s store) Archive(_ context.Context, p *james.Packet) (io.ReadCloser, error) {
+func (s store) Missing(*james.Packet) int64 { return 0 }
+
+func (s store) Archive(_ context.Context, p *james.Packet, _ func(int64)) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(s.packed[p.Digest].archive)), nil
 }
 
