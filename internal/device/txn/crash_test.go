@@ -122,8 +122,12 @@ func (o *ordeal) endure(t *testing.T, at string) *tally {
 	o.cuts(points(e.cuts), e.budget, e.again)
 	if at != "" {
 		o.cuts(points(1), disktest.Budget{Random: 100}, 32)
+		if n, _ := strconv.Atoi(at); n == o.commit || n == o.commit*7/8 {
+			o.cutsInRecovery(1, e.budget)
+		}
 		return o.tally
 	}
+	o.cutsInRecovery(e.within, e.budget)
 	o.plausible(t, e)
 	return o.tally
 }

@@ -307,6 +307,35 @@ func (o *ordeal) cuts(points []disktest.Point, budget disktest.Budget, again int
 	o.settle(c, &o.tally.Cuts)
 }
 
+// cutsInRecovery has the power fail in the longest recovery, which undoes a plan
+// that was done but for its commit, and in one from the middle.
+func (o *ordeal) cutsInRecovery(stride int, budget disktest.Budget) {
+	c := newAttempts()
+	budget.Seed = o.seed
+	for _, n := range []int{o.commit, o.commit * 7 / 8} {
+		began := disktest.Point{N: n}
+		histories := map[*bed]*disktest.History{}
+		for k := range workers {
+			h, err := o.record(o.bed(k).world, o.bed(k).history.Kill(began))
+			if err != nil {
+				o.tally.lose("killed "+began.String(), n, err)
+				return
+			}
+			histories[o.bed(k)] = h
+		}
+		o.each(len(histories[o.bed(0)].Ops)/stride, func(b *bed, k int) {
+			q := disktest.Point{N: 1 + k*stride, After: true}
+			for loss := range histories[b].Losses(q, budget) {
+				what := func() string {
+					return fmt.Sprintf("killed %s, power cut %s of the recovery, %s", began, q, loss.What)
+				}
+				o.try(b.world, c, loss.Image, attempt{want: asBefore, n: n, what: what}, &o.tally.CutStates)
+			}
+		})
+	}
+	o.settle(c, &o.tally.Cuts)
+}
+
 // cutAgain has the power fail in the recovery from a state, at a random moment.
 func (o *ordeal) cutAgain(w *world, c *attempts, random *rand.Rand, image *disktest.Image, k attempt) {
 	h, err := o.record(w, image)
