@@ -42,6 +42,9 @@ type Server interface {
 // Installer changes the device; *txn.Installer does.
 type Installer interface {
 	Apps() []james.App
+	// Committed returns a report of the plan that was committed last, and a number
+	// that is another for each plan; nil and 0 where none was.
+	Committed() (*james.Report, uint64)
 	Recover(ctx context.Context) (*james.Report, error)
 	Apply(ctx context.Context, plan *james.Plan, src txn.Source) (*james.Report, error)
 	// Verify returns what is not as the packets have it. It fails with KindConflict
@@ -211,7 +214,7 @@ func (a *Agent) identify() {
 	before := a.memory.Device
 	if before != "" && a.o.Device != "" && before != a.o.Device {
 		a.o.Log.WithFields(logrus.Fields{"device": a.o.Device, "before": before}).Warn("this device was another one, its reports and failures are forgotten")
-		a.memory = Memory{Apps: a.memory.Apps}
+		a.memory = Memory{Apps: a.memory.Apps, Committed: a.memory.Committed}
 	}
 	a.memory.Device = cmp.Or(a.o.Device, before)
 }

@@ -30,6 +30,9 @@ func (a *Agent) settle(ctx context.Context) error {
 		return err
 	}
 	a.settled = true
+	if report == nil {
+		report = a.unreported()
+	}
 	if report != nil {
 		a.tags = a.o.Tags()
 		a.conclude(report)
@@ -40,6 +43,16 @@ func (a *Agent) settle(ctx context.Context) error {
 		a.remember()
 	}
 	return nil
+}
+
+// unreported returns the report of a plan that was committed and ended when the
+// agent stopped, before it had noted that.
+func (a *Agent) unreported() *james.Report {
+	report, n := a.o.Installer.Committed()
+	if n == a.memory.Committed {
+		return nil
+	}
+	return report
 }
 
 func sameApp(a, b james.App) bool { return a.Name == b.Name && a.Digest == b.Digest }
@@ -156,6 +169,7 @@ func (a *Agent) conclude(report *james.Report) {
 	}
 	a.verifySoon()
 	a.memory.Apps = a.o.Installer.Apps()
+	_, a.memory.Committed = a.o.Installer.Committed()
 	a.memory.add(report)
 	a.remember()
 	a.tell(report)

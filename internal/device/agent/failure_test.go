@@ -330,3 +330,37 @@ func (s stranger) Report(ctx context.Context, r james.Report) error {
 	}
 	return s.server.Report(ctx, r)
 }
+
+// TestCommitIsReportedByTheNextProcess stops the agent between a commit and its
+// note of it: the server hears of the plan once all the same.
+func TestCommitIsReportedByTheNextProcess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacket(t, "good", "v1", 10)
+		s := newServer(p)
+		s.want(newPacket(t, "other", "v1", 10))
+		s.packets[s.desired[0].Digest] = s.desired[0]
+		d := newDevice(t, s)
+		d.runOnce()
+		file := filepath.Join(d.dir, "agent.json")
+		before, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.want(p)
+		s.set(func() { s.noReports = james.Errorf(james.KindUnavailable, "server", "is away") })
+		d.runOnce()
+		if err := os.WriteFile(file, before, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.set(func() { s.noReports = nil })
+		d.runOnce()
+		d.runOnce()
+		if len(s.reports) != 2 || s.reports[1].Result != james.Committed || s.reports[1].Revision != s.revision || !s.reports[1].Recovered {
+			t.Fatalf("the server was told %+v", s.reports)
+		}
+		if m := d.memory(); m.Revision != s.revision || m.Last == nil || m.Last.Plan != s.reports[1].Plan {
+			t.Errorf("the agent remembers %+v", m)
+		}
+	})
+}

@@ -18,6 +18,9 @@ type Memory struct {
 	Apps []james.App `json:"apps"`
 	// Revision is that of the desired state last applied, 0 for none.
 	Revision uint64 `json:"revision"`
+	// Committed is the installer's number of the last committed plan that there was
+	// a report of.
+	Committed uint64 `json:"committed,omitzero"`
 	// Failure is the plan that failed last, until it succeeds or is given up for
 	// another.
 	Failure *Failure `json:"failure,omitempty"`

@@ -264,6 +264,9 @@ type installer struct {
 	left        *james.Plan
 	onProbation func(*james.Plan, time.Duration) // txn's
 	confirm     func(context.Context, *james.Plan) error
+	// last and commits are what Committed returns.
+	last    *james.Report
+	commits uint64
 	// storage is what the source said of each archive that was asked for.
 	storage []storage
 }
@@ -284,6 +287,12 @@ func (i *installer) Apps() []james.App {
 	}
 	slices.SortFunc(apps, func(a, b james.App) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	return apps
+}
+
+func (i *installer) Committed() (*james.Report, uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.last, i.commits
 }
 
 func (i *installer) Recover(ctx context.Context) (*james.Report, error) {
@@ -380,6 +389,7 @@ func (i *installer) apply(plan *james.Plan, r *james.Report) {
 		}
 	}
 	r.Result = james.Committed
+	i.last, i.commits = &james.Report{Plan: plan.ID, Revision: plan.Revision, Result: james.Committed, Recovered: true}, i.commits+1
 }
 
 func (i *installer) stage(ctx context.Context, plan *james.Plan, src txn.Source) error {

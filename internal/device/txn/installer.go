@@ -212,6 +212,18 @@ func (i *Installer) Apps() []james.App {
 	return apps
 }
 
+// Committed returns a report of the plan that was committed last, and a number
+// that is another for each plan; nil and 0 where none was. Apply and Recover have
+// returned a better one, unless the process ended before anybody took it.
+func (i *Installer) Committed() (*james.Report, uint64) {
+	last := i.inventory().Last
+	if last == nil {
+		return nil, 0
+	}
+	now := i.Now().UTC()
+	return &james.Report{Plan: last.Plan, Revision: last.Revision, Result: james.Committed, Started: now, Ended: now, Recovered: true}, last.Serial
+}
+
 func (i *Installer) inventory() *inventory {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -30,8 +30,17 @@ type inventory struct {
 	Serial uint64       `json:"serial,omitzero"`
 	Apps   []installed  `json:"apps"` // sorted by name
 	Dirs   []james.Path `json:"dirs"` // physical, those that the installer made; sorted
+	// Last is the plan that was committed last, nil where none was.
+	Last *committed `json:"last,omitempty"`
 
 	sum james.Digest // by which a journal knows it
+}
+
+// committed is a plan that the device has carried out.
+type committed struct {
+	Plan     james.Digest `json:"plan"`
+	Revision uint64       `json:"revision"`
+	Serial   uint64       `json:"serial"` // of the inventory that it made
 }
 
 // installed is an app with what its manifest does not tell.

@@ -48,7 +48,7 @@ func (t *txn) prepareRepair(ctx context.Context, src Source, found []finding, v 
 	if err := b.mend(ctx, found); err != nil {
 		return err
 	}
-	t.next = &inventory{Apps: b.inv.Apps}
+	t.next = &inventory{Apps: b.inv.Apps, Last: b.inv.Last}
 	for _, dir := range slices.Sorted(maps.Keys(b.ours)) {
 		t.next.Dirs = append(t.next.Dirs, james.Path(dir))
 	}

@@ -66,6 +66,7 @@ func (t *txn) prepare(ctx context.Context, src Source) error {
 		}
 		if !b.again {
 			t.next = b.nextInventory(next)
+			t.next.Last = &committed{t.plan.ID, t.plan.Revision, b.inv.Serial + 1}
 			if err := b.checkAreas(); err != nil {
 				return err
 			}
