@@ -386,6 +386,12 @@ func (o *ordeal) errors(points []disktest.Point) {
 	})
 }
 
+// tells reports whether the report says what failed; where room was to be
+// reserved it says how much is missing instead of the system's words.
+func tells(r *james.Report, errno syscall.Errno) bool {
+	return strings.Contains(r.Error, errno.Error()) || errno == syscall.ENOSPC && strings.Contains(r.Error, "not enough space: ")
+}
+
 // fail carries the plan out with a disk that fails at operation n.
 func (o *ordeal) fail(w *world, n int, errno syscall.Errno, sticky bool) (james.Result, error) {
 	r, err := o.disturbed(w, o.fault(n, errno, sticky))
@@ -395,7 +401,7 @@ func (o *ordeal) fail(w *world, n int, errno syscall.Errno, sticky bool) (james.
 	if r.Result == james.Broken && (!sticky || errno == syscall.ENOSPC) {
 		return "", fmt.Errorf("the device was left between: %+v", r)
 	}
-	if r.Result != james.Committed && !strings.Contains(r.Error, errno.Error()) {
+	if r.Result != james.Committed && !tells(r, errno) {
 		return "", fmt.Errorf("the report does not tell of the error: %+v", r)
 	}
 	got, err := o.revive(w)
