@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/disk/disktest"
 	"github.com/trusch/jamesd/internal/device/script"
 	"github.com/trusch/jamesd/pkg/james"
@@ -25,6 +26,8 @@ type ordeal struct {
 	before, after *disktest.Image
 	was, will     map[string]string // before and after, as describe tells it
 	calls         []string          // of scripts, when nothing goes wrong
+	begun         []int             // of those, how many were made before each operation
+	mirrors       map[string]string // the call that undoes each, "" where there is none
 	history       *disktest.History // of the first device
 	beds          []*bed
 	// commit is the first operation after which a kill ends as after, final the one
@@ -67,7 +70,7 @@ func newOrdeal(t *testing.T, s scenario, seed uint64) *ordeal {
 		t.Fatal(err)
 	}
 	o.was = o.describe(o.before, disktest.AllTimes)
-	if o.history, err = o.undisturbed(w); err != nil {
+	if o.history, err = o.undisturbed(w, o.countCalls); err != nil {
 		t.Fatal(err)
 	}
 	w.mustStart()
@@ -80,19 +83,28 @@ func newOrdeal(t *testing.T, s scenario, seed uint64) *ordeal {
 	if calls := w.log(); calls[0] != "" {
 		o.calls = calls
 	}
+	o.mirrors = map[string]string{}
+	for _, call := range o.calls {
+		o.mirrors[call] = mirrorOf(call, w.packets)
+	}
 	if disktest.Diff(o.describe(o.before, disktest.FileTimes), o.will) == "" {
 		t.Fatal("the plan changes nothing")
 	}
 	return o
 }
 
-// undisturbed carries the plan out on a device that is as before.
-func (o *ordeal) undisturbed(w *world) (*disktest.History, error) {
+// undisturbed carries the plan out on a device that is as before. Each of also
+// makes the hook another one.
+func (o *ordeal) undisturbed(w *world, also ...func(*world, disk.Hook) disk.Hook) (*disktest.History, error) {
 	recorder, err := disktest.Record(o.dirs(w)...)
 	if err != nil {
 		return nil, err
 	}
-	r, err := o.run(w, recorder.Hook)
+	hook := disk.Hook(recorder.Hook)
+	for _, wrap := range also {
+		hook = wrap(w, hook)
+	}
+	r, err := o.run(w, hook)
 	if err != nil || r.Result != james.Committed {
 		return nil, fmt.Errorf("undisturbed: %+v, %w", r, err)
 	}

@@ -176,6 +176,9 @@ func (o *ordeal) kill(b *bed, p disktest.Point) (james.Result, error) {
 		return "", err
 	}
 	got, err := o.settled(w, r)
+	if err == nil && got == james.RolledBack {
+		err = o.mirrored(p, w.log())
+	}
 	return got, errors.Join(err, o.afterKill(p).check(got))
 }
 
@@ -185,7 +188,14 @@ type attempts struct {
 	mu     sync.Mutex
 	states map[[32]byte]bool
 	checks []attempt
-	ended  map[[32]byte]james.Result
+	ended  map[[32]byte]ending
+}
+
+// ending is how the device ended that was brought into a state, and which scripts
+// were called on the way.
+type ending struct {
+	result james.Result
+	calls  []string
 }
 
 // attempt is what must become of a state that was reached in some way.
@@ -194,10 +204,13 @@ type attempt struct {
 	want  want
 	n     int
 	what  func() string
+	// from is the point of the plan that the state follows; nil where a recovery
+	// came between, which has called some of the scripts.
+	from *disktest.Point
 }
 
 func newAttempts() *attempts {
-	return &attempts{states: map[[32]byte]bool{}, ended: map[[32]byte]james.Result{}}
+	return &attempts{states: map[[32]byte]bool{}, ended: map[[32]byte]ending{}}
 }
 
 // first notes a attempt and reports whether its state is a new one.
@@ -210,7 +223,7 @@ func (c *attempts) first(k attempt) bool {
 	return !known
 }
 
-func (c *attempts) end(state [32]byte, got james.Result) {
+func (c *attempts) end(state [32]byte, got ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended[state] = got
@@ -227,17 +240,23 @@ func (o *ordeal) try(w *world, c *attempts, image *disktest.Image, k attempt, st
 	if err == nil {
 		got, err = o.revive(w)
 	}
-	c.end(k.state, got)
+	c.end(k.state, ending{got, w.log()})
 	o.tally.count(states, k.what(), k.n, got, err)
 }
 
 // settle holds all attempts against how their states have ended.
 func (o *ordeal) settle(c *attempts, reached *int) {
 	for _, k := range c.checks {
-		if got := c.ended[k.state]; got != "" {
-			if err := k.want.check(got); err != nil {
-				o.tally.lose(k.what(), k.n, err)
-			}
+		got := c.ended[k.state]
+		if got.result == "" {
+			continue
+		}
+		err := k.want.check(got.result)
+		if err == nil && k.from != nil && got.result == james.RolledBack {
+			err = o.mirrored(*k.from, got.calls)
+		}
+		if err != nil {
+			o.tally.lose(k.what(), k.n, err)
 		}
 	}
 	*reached += len(c.checks)
@@ -297,7 +316,7 @@ func (o *ordeal) cuts(points []disktest.Point, budget disktest.Budget, again int
 		left, seen := again, 0
 		for loss := range b.history.Losses(p, budget) {
 			what := func() string { return fmt.Sprintf("power cut %s, %s", p, loss.What) }
-			o.try(b.world, c, loss.Image, attempt{want: o.afterCut(p), n: p.N, what: what}, &o.tally.CutStates)
+			o.try(b.world, c, loss.Image, attempt{want: o.afterCut(p), n: p.N, what: what, from: &p}, &o.tally.CutStates)
 			if seen++; left > 0 && random.IntN(16) == 0 {
 				left--
 				o.cutAgain(b.world, c, random, loss.Image, attempt{want: o.afterCut(p), n: p.N, what: what})
