@@ -122,11 +122,23 @@ func (i *Installer) loadState() error {
 	}
 	for _, err := range faults {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			i.Log.WithError(err).Warn("one of the two copies of the inventory is not used")
+			i.tellFault(err)
 		}
 	}
 	i.setInventory(inv)
 	return nil
+}
+
+// tellFault logs what is wrong with a file of the inventory, once: it is read
+// again and again until it is mended.
+func (i *Installer) tellFault(err error) {
+	i.mu.Lock()
+	known := i.told == err.Error()
+	i.told = err.Error()
+	i.mu.Unlock()
+	if !known {
+		i.Log.WithError(err).Warn("one of the two copies of the inventory is not used")
+	}
 }
 
 // mendState writes those files of the inventory again that are not as the other.

@@ -83,8 +83,10 @@ type Installer struct {
 	memos     map[string]*memo
 	outlines  map[james.Digest]outline
 
-	mu  sync.Mutex // guards inv
+	mu  sync.Mutex // guards inv and told
 	inv *inventory
+	// told is what was logged of the inventory's files.
+	told string
 }
 
 // Open returns the installer of a device. It fails with KindConflict where
