@@ -46,7 +46,7 @@ func TestLosses(t *testing.T) {
 	old := func(d *disk.Disk) {
 		check(t, d.Mkdir("a", 0o755))
 		check(t, d.Mkdir("b", 0o755))
-		check(t, d.WriteNew("a/x", strings.NewReader("old"), disk.New{}))
+		check(t, d.WriteNew("a/x", strings.NewReader("old"), disk.New{Meta: disk.Meta{Mode: 0o600}}))
 	}
 	for _, c := range []struct {
 		name       string
