@@ -114,7 +114,15 @@ func (c *Client) position(resp *http.Response, etag string, size, offset int64) 
 		return james.Errorf(james.KindConflict, c.o.Addr, "the archive has %d bytes, not %d", resp.ContentLength, size)
 	}
 	// Something in between does not know ranges; the bytes before offset come again.
-	_, err := io.CopyN(io.Discard, resp.Body, offset)
+	return c.skip(resp.Body, offset)
+}
+
+// skip reads n bytes that are not needed.
+func (c *Client) skip(r io.Reader, n int64) error {
+	got, err := io.CopyN(io.Discard, r, n)
+	if err == io.EOF {
+		err = james.Errorf(james.KindUnavailable, c.o.Addr, "the download ended after %d bytes, before byte %d", got, n)
+	}
 	return err
 }
 

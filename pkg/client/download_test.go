@@ -65,6 +65,11 @@ func TestArchive(t *testing.T) {
 			w.(http.Flusher).Flush()
 			w.Write(content[:7000])
 		}, james.KindUnavailable},
+		{"ends early without ranges", 4321, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Etag", etag)
+			w.(http.Flusher).Flush()
+			w.Write(content[:4000])
+		}, james.KindUnavailable},
 		{"too long", 0, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Etag", etag)
 			w.(http.Flusher).Flush()
