@@ -257,19 +257,6 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-func TestBuildUnreadable(t *testing.T) {
-	t.Parallel()
-	if os.Getuid() == 0 {
-		t.Skip("root reads everything")
-	}
-	root := t.TempDir()
-	if err := os.WriteFile(filepath.Join(root, "f"), nil, 0); err != nil {
-		t.Fatal(err)
-	}
-	err := archive.Build(context.Background(), io.Discard, root, archive.BuildOptions{})
-	checkRefused(t, err, james.KindDenied, "f: could not be read")
-}
-
 func TestBuildProgress(t *testing.T) {
 	t.Parallel()
 	var last, total int64

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -137,10 +137,7 @@ func pack(t testing.TB, format string, raw []byte) []byte {
 func tool(t testing.TB, input []byte, name string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("JAMES_TEST_REQUIRE_TOOLS") != "" {
-			t.Fatalf("%s is not installed, and JAMES_TEST_REQUIRE_TOOLS forbids to skip", name)
-		}
-		t.Skipf("%s is not installed", name)
+		need.Lack(t, need.Tools, "%s is not installed", name)
 	}
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "XZ_OPT=", "GZIP=")

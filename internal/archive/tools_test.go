@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -111,7 +112,7 @@ func TestBuildForTar(t *testing.T) {
 				t.Fatal("another tar came out")
 			}
 			if _, err := exec.LookPath("tar"); err != nil {
-				t.Skip("tar is not installed")
+				need.Lack(t, need.Tools, "tar is not installed")
 			}
 			out := t.TempDir()
 			tool(t, plain, "tar", "-xpf", "-", "-C", out)

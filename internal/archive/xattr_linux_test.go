@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/need"
 )
 
 func TestBuildXattrs(t *testing.T) {
@@ -28,7 +29,7 @@ func TestBuildXattrs(t *testing.T) {
 			}
 		}
 		if errors.Is(err, unix.ENOTSUP) {
-			t.Skip("the file system has no extended attributes")
+			need.Lack(t, need.Xattrs, "the file system has no extended attributes")
 		}
 		if err != nil {
 			t.Fatal(err)

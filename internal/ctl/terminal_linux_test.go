@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trusch/jamesd/internal/ctl"
+	"github.com/trusch/jamesd/internal/need"
 )
 
 // terminal returns both ends of a pseudo-terminal.
@@ -18,7 +19,7 @@ func terminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("there are no pseudo-terminals here: %v", err)
+		need.Lack(t, need.Terminals, "there are no pseudo-terminals here: %v", err)
 	}
 	t.Cleanup(func() { master.Close() })
 	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
@@ -30,7 +31,7 @@ func terminal(t *testing.T) (master, slave *os.File) {
 	}
 	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("there are no pseudo-terminals here: %v", err)
+		need.Lack(t, need.Terminals, "there are no pseudo-terminals here: %v", err)
 	}
 	return master, slave
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/trusch/jamesd/internal/config"
 	"github.com/trusch/jamesd/internal/device"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -151,14 +152,14 @@ func terminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("there are no pseudo-terminals here: %v", err)
+		need.Lack(t, need.Terminals, "there are no pseudo-terminals here: %v", err)
 	}
 	t.Cleanup(func() { master.Close() })
 	check(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
 	check(t, err)
 	if slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		t.Skipf("there are no pseudo-terminals here: %v", err)
+		need.Lack(t, need.Terminals, "there are no pseudo-terminals here: %v", err)
 	}
 	return master, slave
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -399,9 +400,7 @@ func TestBatch(t *testing.T) {
 }
 
 func TestMountTop(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs the superuser to mount")
-	}
+	need.Superuser(t)
 	t.Parallel()
 	d := open(t, disk.Options{})
 	put(t, d, "m/", "x/y/", "bind/")
@@ -410,7 +409,7 @@ func TestMountTop(t *testing.T) {
 		flags           uintptr
 	}{{"tmpfs", "m", "tmpfs", 0}, {d.Abs("x"), "bind", "", unix.MS_BIND}} {
 		if err := unix.Mount(m.what, d.Abs(m.where), m.fs, m.flags, ""); err != nil {
-			t.Skipf("mount: %v", err)
+			need.Lack(t, need.Mounts, "mount: %v", err)
 		}
 		defer unix.Unmount(d.Abs(m.where), unix.MNT_DETACH)
 	}
@@ -515,7 +514,7 @@ func TestRemoveXattr(t *testing.T) {
 	d := open(t, disk.Options{})
 	put(t, d, "f")
 	if err := d.SetMeta("f", disk.Meta{Mode: 0o600, Xattrs: map[string][]byte{"user.a": []byte("1"), "user.b": []byte("2")}}); err != nil {
-		t.Skipf("no extended attributes here: %v", err)
+		need.Lack(t, need.Xattrs, "no extended attributes here: %v", err)
 	}
 	for range 2 { // the second time it is gone already
 		if err := d.RemoveXattr("f", "user.a"); err != nil {
@@ -529,16 +528,14 @@ func TestRemoveXattr(t *testing.T) {
 
 func TestLocalMounts(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("needs the superuser")
-	}
+	need.Superuser(t)
 	d := open(t, disk.Options{})
 	for path, fs := range map[string]string{"a b\\c": "tmpfs", "p": "proc"} {
 		if err := d.Mkdir(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := unix.Mount(fs, d.Abs(path), fs, 0, ""); err != nil {
-			t.Skipf("mount: %v", err)
+			need.Lack(t, need.Mounts, "mount: %v", err)
 		}
 		t.Cleanup(func() { unix.Unmount(d.Abs(path), unix.MNT_DETACH) })
 	}

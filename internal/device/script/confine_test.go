@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/trusch/jamesd/internal/device/script"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -40,7 +41,7 @@ var kinds = []kind{
 func (k kind) need(t *testing.T) {
 	t.Helper()
 	if _, ok := script.OwnCgroup(); k.cgroup && (!ok || os.Geteuid() != 0) {
-		t.Skip("this process may make no cgroups of version 2")
+		need.Lack(t, need.Cgroups, "this process may make no cgroups of version 2")
 	}
 }
 
@@ -123,12 +124,12 @@ sh grow 1 &`, 21, false},
 			t.Run(how.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				for _, k := range kinds {
+					if c.cgroupOnly && !k.cgroup {
+						continue
+					}
 					t.Run(k.name, func(t *testing.T) {
 						t.Parallel()
 						k.need(t)
-						if c.cgroupOnly && !k.cgroup {
-							t.Skip("only a cgroup finds that")
-						}
 						escape(t, k, "#!/bin/sh\n"+c.body+fmt.Sprintf(`
 while [ $(cat pids 2>/dev/null | wc -l) -lt %d ]; do sleep 0.02; done
 `, c.procs)+how.body, c.procs, how.kind, how.says)

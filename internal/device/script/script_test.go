@@ -17,6 +17,7 @@ import (
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/script"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -266,13 +267,11 @@ func TestBusyFile(t *testing.T) {
 }
 
 func TestNoExec(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs the superuser to mount")
-	}
+	need.Superuser(t)
 	t.Parallel()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOEXEC, ""); err != nil {
-		t.Skipf("mount: %v", err)
+		need.Lack(t, need.Mounts, "mount: %v", err)
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	d, err := disk.Open(dir, disk.Options{})

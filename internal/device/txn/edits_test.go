@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -208,7 +209,7 @@ func (w *world) checkWords(when string, words []string) {
 // TestEditsOfAUser is TestEdits by somebody who is not the superuser.
 func TestEditsOfAUser(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	need.Superuser(t)
 	dir := scratch(t)
 	program := filepath.Join(dir, "test")
 	if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(program, must(os.ReadFile(os.Args[0])), 0o755)); err != nil {

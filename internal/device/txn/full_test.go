@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -71,7 +72,7 @@ var defaultACL = "\x02\x00\x00\x00" +
 func (w *world) setXattr(path, attr, value string) {
 	w.t.Helper()
 	if err := unix.Lsetxattr(filepath.Join(w.root, path), attr, []byte(value), 0); err != nil {
-		w.t.Skipf("the file system of the tests has no %s: %v", attr, err)
+		need.Lack(w.t, need.Xattrs, "the file system of the tests has no %s: %v", attr, err)
 	}
 }
 

@@ -402,13 +402,6 @@ func (w *world) write(path, content string) {
 
 func (w *world) apps() string { return fmt.Sprint(w.in.Apps()) }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs the superuser")
-	}
-}
-
 // errDead is what every operation gets after the device's end.
 var errDead = errors.New("the device is off")
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -69,7 +70,7 @@ func TestMetadata(t *testing.T) {
 }
 
 func TestDeviceNodes(t *testing.T) {
-	needRoot(t)
+	need.Superuser(t)
 	t.Parallel()
 	w := newWorld(t)
 	w.mustStart()
@@ -85,7 +86,7 @@ func TestDeviceNodes(t *testing.T) {
 // TestMounts installs into a root with other file systems below it: nothing may
 // be renamed from one to the other.
 func TestMounts(t *testing.T) {
-	needRoot(t)
+	need.Superuser(t)
 	t.Parallel()
 	w := newWorld(t)
 	w.put("boot/loader", "bind/x", "data/")
@@ -95,7 +96,7 @@ func TestMounts(t *testing.T) {
 	}{{"tmpfs", "boot", "tmpfs", 0}, {filepath.Join(w.root, "data"), "bind", "", unix.MS_BIND}} {
 		where := filepath.Join(w.root, m.where)
 		if err := unix.Mount(m.what, where, m.fs, m.flags, ""); err != nil {
-			t.Skipf("mount: %v", err)
+			need.Lack(t, need.Mounts, "mount: %v", err)
 		}
 		t.Cleanup(func() {
 			if err := unix.Unmount(where, unix.MNT_DETACH); err != nil {
@@ -231,11 +232,12 @@ func TestReorderedUndo(t *testing.T) {
 	w.checkClean()
 }
 
-// TestNoPermission is run by TestUnprivileged: nothing is denied to root.
+// TestNoPermission is for a user to whom something is denied.
 func TestNoPermission(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() == 0 {
-		t.Skip("for a user to whom something is denied")
+		unprivileged(t, "TestNoPermission")
+		return
 	}
 	w := newWorld(t)
 	w.mustStart()
@@ -252,8 +254,14 @@ func TestNoPermission(t *testing.T) {
 
 // TestUnprivileged runs the plans once more as a user who owns nothing else.
 func TestUnprivileged(t *testing.T) {
-	needRoot(t)
+	need.Superuser(t)
 	t.Parallel()
+	unprivileged(t, "TestPlans|TestMetadata|TestScriptMatrix|TestConfig")
+}
+
+// unprivileged runs tests once more as a user who owns nothing else.
+func unprivileged(t *testing.T, tests string) {
+	t.Helper()
 	dir := scratch(t)
 	self := filepath.Join(dir, "txn.test")
 	if out, err := exec.Command("cp", os.Args[0], self).CombinedOutput(); err != nil {
@@ -269,7 +277,7 @@ func TestUnprivileged(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "scripts.md"), must(os.ReadFile("../../../docs/scripts.md")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.short", "-test.run=^(TestPlans|TestMetadata|TestScriptMatrix|TestConfig|TestNoPermission)$")
+	cmd := exec.Command(self, "-test.short", "-test.run=^("+tests+")$")
 	cmd.Dir, cmd.Env = home, []string{"TMPDIR=" + home, "PATH=" + os.Getenv("PATH"), "JAMESC_TEST_DOCS=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65533, Gid: 65533}}
 	if out, err := cmd.CombinedOutput(); err != nil {

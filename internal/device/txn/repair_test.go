@@ -14,6 +14,7 @@ import (
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -34,7 +35,7 @@ func TestRepair(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if c.root {
-				needRoot(t)
+				need.Superuser(t)
 			}
 			w := newWorld(t)
 			w.mustStart()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -325,7 +326,7 @@ func TestReplacedKinds(t *testing.T) {
 // owner that a script adds.
 func TestReplacedLateOwner(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	need.Superuser(t)
 	w := newWorld(t)
 	w.put("etc/passwd=root:x:0:0::/:/bin/sh\n", "etc/group=root:x:0:\n")
 	w.mustStart()

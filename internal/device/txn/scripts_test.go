@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -116,7 +117,7 @@ func TestScriptsMeddle(t *testing.T) {
 }
 
 func TestScriptMakesTheOwner(t *testing.T) {
-	needRoot(t)
+	need.Superuser(t)
 	t.Parallel()
 	w := newWorld(t)
 	w.put("etc/passwd=root:x:0:0::/:/bin/sh\nknown:x:1234:1::/:/bin/sh\n", "etc/group=root:x:0:\n")

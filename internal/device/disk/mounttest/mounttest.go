@@ -10,20 +10,20 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trusch/jamesd/internal/need"
 )
 
 // Tmpfs mounts a file system in memory at dir, which it makes, with options such
 // as "size=4m,nr_inodes=50". It skips the test where nothing can be mounted.
 func Tmpfs(t testing.TB, dir, options string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs the superuser to mount")
-	}
+	need.Superuser(t)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Skipf("mount: %v", err)
+		need.Lack(t, need.Mounts, "mount: %v", err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 }
@@ -32,9 +32,7 @@ func Tmpfs(t testing.TB, dir, options string) {
 // where that cannot be done.
 func Ext4(t testing.TB, dir string, size int64) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs the superuser to mount")
-	}
+	need.Superuser(t)
 	image := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -48,7 +46,7 @@ func Ext4(t testing.TB, dir string, size int64) {
 	for _, line := range []string{"mkfs.ext4 -q -m 0 " + image, "mount -t ext4 -o loop " + image + " " + dir} {
 		argv := strings.Fields(line)
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("%s: %v: %s", argv[0], err, out)
+			need.Lack(t, need.Mounts, "%s: %v: %s", argv[0], err, out)
 		}
 	}
 	t.Cleanup(func() {

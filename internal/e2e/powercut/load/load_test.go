@@ -13,6 +13,7 @@ import (
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/internal/e2e/powercut/load"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -144,9 +145,7 @@ func (d *device) list() load.Tree {
 // work, and holds what is there against what was expected.
 func TestExpect(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("the packets have owners, which only the superuser sets")
-	}
+	need.Superuser(t) // the packets have owners
 	d, states, all := newDevice(t), load.States(), store{map[*load.Packet]*stored{}, map[james.Digest]*stored{}}
 	from, seen := 0, map[[2]int]bool{}
 	for n, to := range []int{1, 2, 3, 1, 0, 2, 1, 3, 0, 3, 2, 0} {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/blob/blobtest"
 	"github.com/trusch/jamesd/internal/server/blob/dirblob"
@@ -90,7 +91,7 @@ func TestDiskFull(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil && cmd.ProcessState == nil:
-		t.Skipf("this system has no user namespaces: %v", err)
+		need.Lack(t, need.Mounts, "this system has no user namespaces: %v", err)
 	case err != nil:
 		t.Fatalf("%v\n%s", err, out)
 	case strings.Contains(string(out), "--- SKIP"):
@@ -100,7 +101,7 @@ func TestDiskFull(t *testing.T) {
 
 func fillDisk(t *testing.T, mountpoint string) {
 	if err := syscall.Mount("none", mountpoint, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skipf("this system does not let users mount a tmpfs: %v", err)
+		need.Lack(t, need.Mounts, "this system does not let users mount a tmpfs: %v", err)
 	}
 	dir := filepath.Join(mountpoint, "data")
 	s := open(t, dir)
