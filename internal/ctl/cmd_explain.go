@@ -72,6 +72,9 @@ func writePlan(w io.Writer, r james.PlanResponse) {
 		rows = append(rows, stepRow(&s))
 	}
 	table(w, "  ", rows...)
+	if when := r.Plan.Schedule.Describe(); when != "" {
+		fmt.Fprintf(w, "when: %s\n", when)
+	}
 }
 
 func stepRow(s *james.Step) []string {

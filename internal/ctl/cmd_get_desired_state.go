@@ -78,7 +78,9 @@ func printDesired(w io.Writer, d james.Desired) error {
 		ID    string
 		Apps  []app
 		Purge []string `yaml:",omitempty"`
-	}{ID: d.Device, Purge: d.Purge}
+
+		james.Schedule `yaml:",inline"`
+	}{ID: d.Device, Purge: d.Purge, Schedule: d.Schedule}
 	for _, a := range d.Apps {
 		s.Apps = append(s.Apps, app{a.Name, a.Tags})
 	}
@@ -105,6 +107,9 @@ func desiredHistory(w io.Writer, d james.Desired) {
 		what := none(strings.Join(apps, "; "))
 		if len(r.Purge) > 0 {
 			what += "; purge " + strings.Join(r.Purge, ", ")
+		}
+		if when := r.Schedule.Describe(); when != "" {
+			what += "; " + when
 		}
 		if r.Unset {
 			what = "(deleted)"

@@ -30,6 +30,12 @@ exactly the apps of its list: others that jamesd installed are uninstalled.
 Configuration files that somebody edited stay on the device then, unless the
 state has the app's name in its list "purge", which --purge adds to.
 
+A state may say when it is to become true: "download: 00:00-06:00" when contents
+may be fetched, "apply: Mon-Fri 02:00-04:00" when a change may begin, by the
+device's clock; both are "now", "never", or such spans, separated by commas, and win
+over the device's settings. "urgent: true" has contents fetched at once, also
+over a metered link.
+
 The whole file is checked before anything is sent. jamesd refuses a state that
 does not resolve to packets on its device, or a device that has never polled,
 unless --force is given; see explain. A refused state does not keep the other

@@ -193,6 +193,29 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// TestSchedule has a schedule go through a file and back.
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.add("v1", "one")
+	w.device()
+	const state = "id: device-1\napps:\n- name: hello\n  tags:\n  - v1\ndownload: now\napply: Mon-Fri 22:00-06:00, Sun 00:00-24:00\nurgent: true\n"
+	w.prints("device-1: revision 1, changed\n", "set-desired-state", "--file", w.file("state.yaml", state))
+	w.prints("# revision 1, set 2026-01-02 12:00:00 by root\n"+state, "get-desired-state", "device-1")
+	w.prints("device-1: revision 1, unchanged\n", "set-desired-state", "--file", w.path("state.yaml"))
+	w.prints("device-1: revision 2, changed\n", "set-desired-state", "--file", w.file("plain.yaml", "id: device-1\napps:\n- {name: hello, tags: [v1]}\n"))
+	if out := w.ok("get-desired-state", "device-1", "--history"); !strings.Contains(out, "root  hello v1; download now, apply Mon-Fri 22:00-06:00, Sun 00:00-24:00, urgent\n") {
+		t.Error(out)
+	}
+	if out := w.ok("explain", "device-1"); strings.Contains(out, "when:") {
+		t.Error(out)
+	}
+	w.ok("set-desired-state", "--file", w.path("state.yaml"))
+	if out := w.ok("explain", "device-1"); !strings.HasSuffix(out, "\nwhen: download now, apply Mon-Fri 22:00-06:00, Sun 00:00-24:00, urgent\n") {
+		t.Error(out)
+	}
+}
+
 // TestSeveralStates: all are read before the first is sent, and all that can be
 // set are set.
 func TestSeveralStates(t *testing.T) {

@@ -101,7 +101,7 @@ func (d document) syntaxError(err error) error {
 
 func (d document) state(root *yaml.Node) (james.State, error) {
 	var s james.State
-	fields, err := d.fields(without(root, ignored), "a state", "id", "systemtags", "apps", "purge")
+	fields, err := d.fields(without(root, ignored), "a state", "id", "systemtags", "apps", "purge", "download", "apply", "urgent")
 	if err != nil {
 		return s, err
 	}
@@ -127,6 +127,9 @@ func (d document) state(root *yaml.Node) (james.State, error) {
 	}
 	if err := s.Validate(); err != nil {
 		return s, d.at(apps, err)
+	}
+	if s.Schedule, err = d.schedule(fields); err != nil {
+		return s, err
 	}
 	if fields["purge"] == nil {
 		return s, nil

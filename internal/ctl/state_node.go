@@ -24,6 +24,43 @@ func (d document) tags(list *yaml.Node, key string) (james.TagSet, error) {
 	return set, d.at(list, err)
 }
 
+// schedule reads the keys of a state that say when it may become so.
+func (d document) schedule(fields map[string]*yaml.Node) (s james.Schedule, err error) {
+	if s.Download, err = d.window(fields["download"], "download"); err != nil {
+		return s, err
+	}
+	if s.Apply, err = d.window(fields["apply"], "apply"); err != nil {
+		return s, err
+	}
+	s.Urgent, err = d.truth(fields["urgent"], "urgent")
+	return s, err
+}
+
+// window reads a window; nil is one that says nothing.
+func (d document) window(n *yaml.Node, key string) (w james.Window, err error) {
+	if n == nil {
+		return w, nil
+	}
+	text, err := d.text(n, key)
+	if err == nil {
+		w, err = james.ParseWindow(text)
+		err = d.at(n, err)
+	}
+	return w, err
+}
+
+// truth reads true or false; nil is false.
+func (d document) truth(n *yaml.Node, key string) (bool, error) {
+	if n == nil {
+		return false, nil
+	}
+	var b bool
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Decode(&b) != nil {
+		return false, d.errorf(n, "%s must be true or false, this is %s", key, describe(n))
+	}
+	return b, nil
+}
+
 // names reads a list of packets' names.
 func (d document) names(list *yaml.Node, key string) ([]string, error) {
 	return d.words(list, key, "a name", "openvpn", james.CheckName)

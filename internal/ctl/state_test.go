@@ -25,6 +25,8 @@ func TestReadStates(t *testing.T) {
 		{"numbers as they are written", "id: 007\napps:\n- name: a\n  tags: [1.10, 0x10, 2024-01-01]\n", "007: a 0x10,1.10,2024-01-01"},
 		{"anchors", "id: d\nsystemtags: &t [x]\napps:\n- name: a\n  tags: *t\n", "d: a x"},
 		{"what is to be purged", "id: d\napps: []\npurge: [b, a]\n", "d: -b -a"},
+		{"when", "id: d\napps: []\ndownload: NOW\napply: mon-fri 2:00-4:00,Sun 22:00-02:00\nurgent: true\n", "d: (download now, apply Mon-Fri 02:00-04:00, Sun 22:00-02:00, urgent)"},
+		{"nothing urgent", "id: d\napps: []\nurgent: false\n", "d:"},
 		{"JSON", `{"id":"d","systemtags":["x"],"apps":[{"name":"a","tags":["v1"]}]}`, "d: a v1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -41,6 +43,9 @@ func TestReadStates(t *testing.T) {
 				}
 				for _, name := range s.Purge {
 					line += " -" + name
+				}
+				if when := s.Schedule.Describe(); when != "" {
+					line += " (" + when + ")"
 				}
 				got = append(got, line)
 			}
@@ -89,6 +94,10 @@ func TestReadStatesRefuses(t *testing.T) {
 		{"to be purged and wanted", "id: d\npurge: [a]\napps:\n- name: a\n", "state.yaml:2: purge: a is wanted too", ""},
 		{"a malformed name to be purged", "id: d\napps: []\npurge:\n- b\n- a b\n", `state.yaml:5: packet name: "a b" has " "`, ""},
 		{"null to be purged", "id: d\napps: []\npurge:\n", "state.yaml:3: purge must be a list, this is nothing", ""},
+		{"no window", "id: d\napps: []\napply: tonight\n", `state.yaml:3: window: "tonight" is not HH:MM-HH:MM`, "02:00-04:00"},
+		{"a list for a window", "id: d\napps: []\ndownload: [now]\n", "state.yaml:3: download must be a word, this is a list", ""},
+		{"null for a window", "id: d\napply:\napps: []\n", "state.yaml:2: apply is empty", ""},
+		{"a word for urgent", "id: d\napps: []\nurgent: very\n", `state.yaml:3: urgent must be true or false, this is the word "very"`, ""},
 		{"a list for a state", "- id: d\n", "state.yaml:1: a state must be a mapping", ""},
 		{"text", "hello\n", "state.yaml:1: a state must be a mapping", ""},
 		{"not YAML", "id: [device-1\n", "is not YAML", ""},

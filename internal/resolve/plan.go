@@ -10,7 +10,8 @@ import (
 // Plan returns what a device with those system tags and installed apps has to
 // do to get into the desired state. The removals come first, sorted by name;
 // then what is installed or upgraded, in the desired state's order. A removal of
-// an app that the desired state names to be purged says so.
+// an app that the desired state names to be purged says so. The plan has the
+// desired state's schedule.
 //
 // An app that has a problem makes no step, and what is installed of its name
 // stays. Without a desired state, or with one that was unset, the device is left
@@ -41,7 +42,11 @@ func Plan(c Catalogue, installed []james.App, desired *james.Desired, system jam
 			steps = append(steps, james.Step{Old: clone(has[i]), New: packet})
 		}
 	}
-	return james.NewPlan(desired.Revision, steps, problems)
+	plan := james.NewPlan(desired.Revision, steps, problems)
+	if !plan.Empty() {
+		plan.Schedule = desired.Schedule
+	}
+	return plan
 }
 
 // removals returns the steps for the installed apps that nobody wants; has is

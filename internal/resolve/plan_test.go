@@ -44,7 +44,7 @@ func TestPlan(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			desired := &james.Desired{Revision: 7, Unset: test.unset, Purge: test.purge}
+			desired := &james.Desired{Revision: 7, Unset: test.unset, Purge: test.purge, Schedule: james.Schedule{Urgent: true}}
 			for _, s := range test.desired {
 				desired.Apps = append(desired.Apps, app(s))
 			}
@@ -71,6 +71,9 @@ func TestPlan(t *testing.T) {
 			}
 			if want := uint64(7); !test.none && got.Revision != want {
 				t.Errorf("revision %d, want %d", got.Revision, want)
+			}
+			if got.Empty() == got.Urgent {
+				t.Errorf("a plan with %d steps and %d problems has the schedule %+v", len(got.Steps), len(got.Problems), got.Schedule)
 			}
 			if got.Empty() != got.ID.IsZero() {
 				t.Errorf("a plan with %d steps has the ID %q", len(got.Steps), got.ID)

@@ -52,6 +52,8 @@ type Plan struct {
 	Revision uint64    `json:"revision"`
 	Steps    []Step    `json:"steps,omitempty"`
 	Problems []Problem `json:"problems,omitempty"`
+	// Schedule is the desired state's.
+	Schedule
 }
 
 // NewPlan returns the plan of the given parts with its ID.

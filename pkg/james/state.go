@@ -15,6 +15,8 @@ type State struct {
 	// Purge are the names of apps that, where they are installed, are to be
 	// uninstalled with their configuration files. Only a desired state has them.
 	Purge []string `json:"purge,omitempty" yaml:"purge,omitempty"`
+	// Schedule is when it may become so. Only a desired state has one.
+	Schedule `yaml:",inline"`
 }
 
 // Validate returns an error of KindInvalid for a malformed device id or app
@@ -74,7 +76,8 @@ type Desired struct {
 	Revision uint64 `json:"revision"`
 	Apps     []App  `json:"apps"`
 	// Purge is as in State.
-	Purge []string  `json:"purge,omitempty"`
+	Purge []string `json:"purge,omitempty"`
+	Schedule
 	SetAt time.Time `json:"set_at"`
 	SetBy string    `json:"set_by,omitempty"` // common name of the admin
 	// Unset marks a desired state that was deleted: the device is left alone as

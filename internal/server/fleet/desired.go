@@ -33,10 +33,10 @@ func noDesired(id string) error {
 	return james.Errorf(james.KindNotFound, "device "+id, "has no desired state")
 }
 
-// SetDesired makes the apps of req.State what the device is to have, and its names
-// to purge those that go with their configuration files; its system tags are a
-// description and change nothing. A state that the device has already
-// keeps its revision.
+// SetDesired makes the apps of req.State what the device is to have, its names to
+// purge those that go with their configuration files, and its schedule the one of
+// the plans to come; its system tags are a description and change nothing. A state
+// that the device has already keeps its revision.
 //
 // It fails with james.KindInvalid for a malformed state, and unless req.Force is
 // set with james.KindNotFound for a device that has never polled, and with
@@ -57,12 +57,12 @@ func (f *Fleet) SetDesired(ctx context.Context, by string, req james.SetDesiredR
 	}
 	resp := james.SetDesiredResponse{Warnings: warnings}
 	saved, err := f.saveDesired(ctx, id, func(old *james.Desired) (*james.Desired, error) {
-		resp.Changed = old == nil || old.Unset || !sameApps(old.Apps, apps) || !slices.Equal(old.Purge, purge)
+		resp.Changed = old == nil || old.Unset || !sameApps(old.Apps, apps) || !slices.Equal(old.Purge, purge) || old.Schedule != req.State.Schedule
 		if !resp.Changed {
 			return old, nil
 		}
 		next := old.Next(id, apps, by, f.now())
-		next.Purge = purge
+		next.Purge, next.Schedule = purge, req.State.Schedule
 		return next, nil
 	})
 	if err != nil {
@@ -71,7 +71,7 @@ func (f *Fleet) SetDesired(ctx context.Context, by string, req james.SetDesiredR
 	resp.Desired = *saved
 	if resp.Changed {
 		f.event(ctx, james.Event{Kind: james.EventDesiredSet, Actor: by, Device: id,
-			Text: fmt.Sprintf("revision %d of the desired state of %s was set: %s%s", saved.Revision, id, appsText(apps), purgeText(purge))})
+			Text: fmt.Sprintf("revision %d of the desired state of %s was set: %s%s%s", saved.Revision, id, appsText(apps), purgeText(purge), scheduleText(saved.Schedule))})
 	}
 	return resp, nil
 }
@@ -192,6 +192,14 @@ func purgeText(names []string) string {
 		names = names[:maxSteps]
 	}
 	return "; to be purged: " + strings.Join(names, ", ") + more
+}
+
+// scheduleText says when it may be carried out, where the desired state says so.
+func scheduleText(s james.Schedule) string {
+	if text := s.Describe(); text != "" {
+		return "; " + text
+	}
+	return ""
 }
 
 // sortedUnique returns the names sorted and each once, nil for none.

@@ -105,6 +105,39 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// TestSchedule has a schedule count as a change of the desired state, be kept in its
+// history, and arrive in the plan, also where a device knows that plan already.
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.add("a v1")
+	r := report("s")
+	w.poll("d1", r)
+	night := james.Schedule{Apply: james.MustWindow("02:00-04:00")}
+	now := james.Schedule{Apply: james.OpenWindow, Urgent: true}
+	for n, schedule := range []james.Schedule{{}, night, night, now} {
+		resp := must(w.SetDesired(t.Context(), "alice", james.SetDesiredRequest{State: james.State{ID: "d1", Apps: apps("a v1"), Schedule: schedule}}))
+		if resp.Desired.Revision != []uint64{1, 2, 2, 3}[n] || resp.Desired.Schedule != schedule {
+			t.Errorf("%d: revision %d with %+v", n, resp.Desired.Revision, resp.Desired.Schedule)
+		}
+	}
+	got := must(w.Desired(t.Context(), "d1"))
+	if got.Schedule != now || got.History[0].Schedule != night || got.History[1].Schedule != (james.Schedule{}) {
+		t.Errorf("the history is %+v", got)
+	}
+	plan := w.poll("d1", r).Plan
+	if plan == nil || plan.Schedule != now {
+		t.Fatalf("the plan is %+v", plan)
+	}
+	if known := must(w.Poll(t.Context(), "d1", james.PollRequest{Report: r, Known: plan.ID, KnownRevision: 2})); known.Plan == nil {
+		t.Error("a device that knows the plan of another revision does not get the new schedule")
+	}
+	events := must(w.Events(t.Context(), 0, 0))
+	if text := events[len(events)-1].Text; !strings.HasSuffix(text, ": a v1; apply now, urgent") {
+		t.Errorf("the event says %q", text)
+	}
+}
+
 func TestSetDesiredRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
