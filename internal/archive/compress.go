@@ -5,8 +5,8 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 
+	"github.com/trusch/jamesd/internal/xz"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -19,7 +19,7 @@ const dictionary = 8 << 20
 func compressor(format string, w io.Writer) (io.WriteCloser, error) {
 	switch format {
 	case "", FormatXz:
-		return xz.WriterConfig{DictCap: dictionary, CheckSum: xz.CRC64}.NewWriter(w)
+		return xz.NewWriter(w, dictionary)
 	case FormatZstd:
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBestCompression),
 			zstd.WithWindowSize(dictionary), zstd.WithEncoderCRC(true))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/trusch/jamesd/internal/xz"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -24,7 +25,8 @@ func decompressor(format string, src *bufio.Reader) (io.Reader, func(), error) {
 	nothing := func() {}
 	switch format {
 	case FormatXz:
-		return newXzReader(src), nothing, nil
+		r := xz.NewReader(src, xz.Options{MaxWindow: maxWindow})
+		return r, func() { _ = r.Close() }, nil
 	case FormatGzip:
 		r, err := gzip.NewReader(src)
 		return r, nothing, err
@@ -44,13 +46,13 @@ func decompressor(format string, src *bufio.Reader) (io.Reader, func(), error) {
 
 // The errors with which a decompressor that has ended a stream finds that no
 // other one follows.
-var noStream = []error{gzip.ErrHeader, zstd.ErrMagicMismatch, errXzMagic, bzip2.StructuralError("bad magic value in continuation file")}
+var noStream = []error{gzip.ErrHeader, zstd.ErrMagicMismatch, xz.ErrMagic, bzip2.StructuralError("bad magic value in continuation file")}
 
 // streamError says what a decompressor's error means. where is the place in the
 // archive at which it came; begun tells whether there was any content before.
 func streamError(format, where string, begun bool, err error) error {
 	var known *james.Error
-	var window *windowError
+	var window *xz.WindowError
 	switch {
 	case errors.As(err, &known):
 		return err
@@ -61,7 +63,7 @@ func streamError(format, where string, begun bool, err error) error {
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return invalid("the zstd stream needs a window of more than %d MiB", maxWindow>>20).
 			WithHint("Compress it with zstd -19 or less, and without --long.")
-	case errors.Is(err, errXzFilter):
+	case errors.Is(err, xz.ErrFilter):
 		return invalid("%w", err).WithHint("Compress it with xz alone, without --x86, --arm, --delta or the like.")
 	case begun && slices.ContainsFunc(noStream, func(e error) bool { return errors.Is(err, e) }):
 		return invalid("there is something else after the %s stream, %s", format, where)

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/need"
+	"github.com/trusch/jamesd/internal/xz"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -112,7 +112,7 @@ func pack(t testing.TB, format string, raw []byte) []byte {
 	case "tar":
 		return raw
 	case "xz":
-		w, err = xz.WriterConfig{DictCap: 1 << 16}.NewWriter(&buf)
+		w, err = xz.NewWriter(&buf, 1<<16)
 	case "gzip":
 		w = gzip.NewWriter(&buf)
 	case "zstd":

@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 
 	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/xz"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -177,7 +177,7 @@ func TestXzDictionary(t *testing.T) {
 	half := len(raw) / 2
 	packed := func(dict int, raw []byte) []byte {
 		var buf bytes.Buffer
-		w, err := xz.WriterConfig{DictCap: 1 << 16}.NewWriter(&buf)
+		w, err := xz.NewWriter(&buf, 1<<16)
 		if err != nil {
 			t.Fatal(err)
 		}

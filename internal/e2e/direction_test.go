@@ -76,7 +76,8 @@ func TestDirection(t *testing.T) {
 var pure = map[string][]string{
 	"pkg/james":        nil,
 	"internal/resolve": {"pkg/james"},
-	"internal/archive": {"pkg/james"},
+	"internal/archive": {"internal/xz", "pkg/james"},
+	"internal/xz":      nil,
 	"pkg/client":       {"pkg/james"},
 
 	"internal/device/journal":   {"internal/device/disk", "pkg/james"},
@@ -144,7 +145,7 @@ var owners = map[string][]string{
 	"go.mongodb.org/mongo-driver": {"internal/server/store/mongostore", "internal/server/blob/gridfs"},
 	"go.etcd.io/bbolt":            {"internal/server/store/boltstore"},
 	"github.com/spf13/cobra":      {"internal/server", "internal/device", "internal/ctl"},
-	"github.com/ulikunitz/xz":     {"internal/archive"},
+	"github.com/ulikunitz/xz":     {"internal/xz"},
 	"github.com/klauspost/compress": {
 		"internal/archive",
 	},

@@ -1,4 +1,4 @@
-package archive
+package xz
 
 import (
 	"bufio"
@@ -12,47 +12,69 @@ import (
 	"io"
 )
 
-// The container format of xz, https://tukaani.org/xz/xz-file-format.txt, is
-// read here and not by package xz, which allocates whatever dictionary the
-// header of any block asks for, anew for each block, and keeps a record of every
-// block until the end of its stream. Here the dictionary is bounded and shared
-// by all blocks, and the index is compared by its hash.
-
+// The errors that say more than that a stream is damaged. One that ends too early
+// fails with io.ErrUnexpectedEOF, and an error of what is read is passed on.
 var (
-	errXzMagic  = errors.New("no xz stream begins here")
-	errXzFilter = errors.New("the xz stream uses a filter besides LZMA2")
+	ErrMagic  = errors.New("no xz stream begins here")
+	ErrFilter = errors.New("the xz stream uses a filter besides LZMA2")
+
+	errClosed = errors.New("read after its close")
 )
 
-// windowError is a dictionary that is larger than maxWindow.
-type windowError struct{ size int64 }
+// WindowError is a dictionary that is larger than Options.MaxWindow.
+type WindowError struct{ Size, Max int64 } // bytes
 
-func (e *windowError) Error() string {
-	return fmt.Sprintf("the xz stream needs a dictionary of %d MiB, the limit is %d MiB", e.size>>20, maxWindow>>20)
+func (e *WindowError) Error() string {
+	return fmt.Sprintf("the xz stream needs a dictionary of %d MiB, the limit is %d MiB", e.Size>>20, e.Max>>20)
 }
 
-func xzError(format string, args ...any) error { return fmt.Errorf(format, args...) }
+// Options bound a Reader.
+type Options struct {
+	// MaxWindow is the largest dictionary, in bytes, which is what decoding takes.
+	MaxWindow int64
+	// Workers is how many blocks may be decoded at a time; one if it is less.
+	Workers int
+}
 
-// xzReader reads a sequence of xz streams to the end of r.
-type xzReader struct {
+// Reader reads a sequence of xz streams to the end of what it reads. It is for one
+// goroutine.
+type Reader struct {
 	r     *bufio.Reader
+	max   int64        // Options.MaxWindow
 	step  func() error // reads what comes next: a stream, a block or a chunk
 	err   error
 	first bool // no stream was read so far
 
 	flags   [2]byte // of the stream
 	check   hash.Hash
-	records xzRecords // of the stream's blocks
-	block   xzBlock
-	chunks  lzmaChunks
+	records records // of the stream's blocks
+	block   block
+	chunks  chunks
 }
 
-func newXzReader(r *bufio.Reader) *xzReader {
-	x := &xzReader{r: r, first: true}
+// NewReader returns the content of the streams in r, which it reads to its end,
+// and may read ahead. Read returns io.EOF only after all checksums.
+func NewReader(r io.Reader, o Options) *Reader {
+	in, ok := r.(*bufio.Reader)
+	if !ok {
+		in = bufio.NewReaderSize(r, 64<<10)
+	}
+	x := &Reader{r: in, max: o.MaxWindow, first: true}
 	x.step = x.readStream
 	return x
 }
 
-func (x *xzReader) Read(p []byte) (int, error) {
+// Close releases what the reader holds, and ends it. It always succeeds.
+func (x *Reader) Close() error {
+	x.chunks = chunks{}
+	if x.err == nil {
+		x.err = errClosed
+	}
+	return nil
+}
+
+// Read reads content.
+func (x *Reader) Read(p []byte) (int, error) {
 	for x.err == nil && x.chunks.left == 0 {
 		x.err = x.step()
 	}
@@ -70,7 +92,7 @@ func (x *xzReader) Read(p []byte) (int, error) {
 
 // readStream reads the header of a stream, or the padding between streams. It
 // returns io.EOF where no stream follows.
-func (x *xzReader) readStream() error {
+func (x *Reader) readStream() error {
 	var head [12]byte
 	if _, err := io.ReadFull(x.r, head[:4]); err != nil {
 		return err
@@ -82,20 +104,20 @@ func (x *xzReader) readStream() error {
 		return noEOF(err)
 	}
 	if [6]byte(head[:6]) != [6]byte([]byte("\xfd7zXZ\x00")) {
-		return errXzMagic
+		return ErrMagic
 	}
 	if crc32.ChecksumIEEE(head[6:8]) != binary.LittleEndian.Uint32(head[8:]) {
-		return xzError("the stream header's checksum is wrong")
+		return malformed("the stream header's checksum is wrong")
 	}
 	if err := x.setCheck([2]byte(head[6:8])); err != nil {
 		return err
 	}
-	x.first, x.records = false, newXzRecords()
+	x.first, x.records = false, newRecords()
 	x.step = x.readBlock
 	return nil
 }
 
-func (x *xzReader) setCheck(flags [2]byte) error {
+func (x *Reader) setCheck(flags [2]byte) error {
 	x.flags = flags
 	switch flags {
 	case [2]byte{0, 0}:
@@ -107,14 +129,14 @@ func (x *xzReader) setCheck(flags [2]byte) error {
 	case [2]byte{0, 10}:
 		x.check = sha256.New()
 	default:
-		return xzError("the unknown kind of check % x", flags)
+		return malformed("the unknown kind of check % x", flags)
 	}
 	return nil
 }
 
 // readBlock reads the header of a block, or the index and the footer, with
 // which the stream ends.
-func (x *xzReader) readBlock() error {
+func (x *Reader) readBlock() error {
 	size, err := x.r.ReadByte()
 	if err != nil {
 		return noEOF(err)
@@ -123,9 +145,12 @@ func (x *xzReader) readBlock() error {
 		x.step = x.readStream
 		return x.readIndex()
 	}
-	block, err := readXzBlock(x.r, size)
+	block, err := readBlockHeader(x.r, size)
 	if err != nil {
 		return err
+	}
+	if block.dict > x.max {
+		return &WindowError{block.dict, x.max}
 	}
 	if x.check != nil {
 		x.check.Reset()
@@ -136,7 +161,7 @@ func (x *xzReader) readBlock() error {
 }
 
 // readChunk reads the next piece of a block, or what follows the last.
-func (x *xzReader) readChunk() error {
+func (x *Reader) readChunk() error {
 	more, err := x.chunks.next(x.r)
 	if err != nil || more {
 		return err
@@ -145,7 +170,7 @@ func (x *xzReader) readChunk() error {
 	return x.endBlock()
 }
 
-func (x *xzReader) endBlock() error {
+func (x *Reader) endBlock() error {
 	compressed := x.chunks.n
 	if err := x.block.compare(compressed); err != nil {
 		return err
@@ -160,7 +185,7 @@ func (x *xzReader) endBlock() error {
 			return noEOF(err)
 		}
 		if !sumEqual(x.check, sum) {
-			return xzError("a block's checksum is wrong")
+			return malformed("a block's checksum is wrong")
 		}
 		unpadded += int64(len(sum))
 	}
@@ -189,7 +214,7 @@ func readZeros(r io.Reader, n int) error {
 		return noEOF(err)
 	}
 	if !isZero(buf[:n]) {
-		return xzError("padding that is not zero")
+		return malformed("padding that is not zero")
 	}
 	return nil
 }
@@ -200,4 +225,15 @@ func noEOF(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+func malformed(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -1,4 +1,4 @@
-package archive
+package xz
 
 import (
 	"bufio"
@@ -9,15 +9,15 @@ import (
 	"io"
 )
 
-// xzRecords stands for the list of a stream's blocks, without keeping it.
-type xzRecords struct {
+// records stands for the list of a stream's blocks, without keeping it.
+type records struct {
 	count int64
 	hash  hash.Hash
 }
 
-func newXzRecords() xzRecords { return xzRecords{hash: sha256.New()} }
+func newRecords() records { return records{hash: sha256.New()} }
 
-func (r *xzRecords) add(unpadded, content uint64) {
+func (r *records) add(unpadded, content uint64) {
 	var rec [16]byte
 	binary.BigEndian.PutUint64(rec[:8], unpadded)
 	binary.BigEndian.PutUint64(rec[8:], content)
@@ -25,13 +25,13 @@ func (r *xzRecords) add(unpadded, content uint64) {
 	r.count++
 }
 
-func (r *xzRecords) equal(o *xzRecords) bool {
+func (r *records) equal(o *records) bool {
 	return r.count == o.count && string(r.hash.Sum(nil)) == string(o.hash.Sum(nil))
 }
 
 // readIndex reads the index, whose first byte was read, and the footer, and
 // compares them with the blocks and the header of the stream.
-func (x *xzReader) readIndex() error {
+func (x *Reader) readIndex() error {
 	in := &sumReader{r: x.r, sum: crc32.ChecksumIEEE([]byte{0}), n: 1}
 	if err := x.readRecords(in); err != nil {
 		return err
@@ -46,34 +46,34 @@ func (x *xzReader) readIndex() error {
 	size := in.n + 4
 	switch {
 	case binary.LittleEndian.Uint32(foot[:]) != in.sum:
-		return xzError("the index' checksum is wrong")
+		return malformed("the index' checksum is wrong")
 	case string(foot[14:]) != "YZ" || crc32.ChecksumIEEE(foot[8:14]) != binary.LittleEndian.Uint32(foot[4:]):
-		return xzError("the stream footer is damaged")
+		return malformed("the stream footer is damaged")
 	case [2]byte(foot[12:14]) != x.flags || (int64(binary.LittleEndian.Uint32(foot[8:]))+1)*4 != size:
-		return xzError("the stream footer does not go with the stream")
+		return malformed("the stream footer does not go with the stream")
 	}
 	return nil
 }
 
-func (x *xzReader) readRecords(in *sumReader) error {
-	count, err := readXzInt(in)
+func (x *Reader) readRecords(in *sumReader) error {
+	count, err := readInt(in)
 	if err != nil {
 		return err
 	}
-	found := newXzRecords()
+	found := newRecords()
 	for range min(count, x.records.count+1) {
-		unpadded, err := readXzInt(in)
+		unpadded, err := readInt(in)
 		if err != nil {
 			return err
 		}
-		content, err := readXzInt(in)
+		content, err := readInt(in)
 		if err != nil {
 			return err
 		}
 		found.add(uint64(unpadded), uint64(content))
 	}
 	if !found.equal(&x.records) {
-		return xzError("the index does not go with the blocks")
+		return malformed("the index does not go with the blocks")
 	}
 	return nil
 }

@@ -1,0 +1,11 @@
+// Package xz reads and writes xz streams within bounds.
+//
+// The container, https://tukaani.org/xz/xz-file-format.txt, is read here and not
+// by github.com/ulikunitz/xz, which allocates whatever dictionary the header of
+// any block asks for, anew for each block, and keeps a record of every block until
+// the end of its stream. Here the dictionary is bounded and shared by all blocks,
+// and the index is compared by its hash.
+//
+// The package knows bytes only: what it finds wrong is an error for whoever knows
+// what the stream is to explain.
+package xz
