@@ -26,7 +26,8 @@ func (p *program) listDevicesCommand() *cobra.Command {
              configuration files among them; get-device lists them
   REVISION   of the desired state: the one it has applied / the one it should have
   AGENT      commit of its jamesc; get-device shows the whole version
-  REASON     why it is not in sync, or what is damaged`,
+  REASON     why it is not in sync: what failed, how far the device is with its
+             plan, or what it waits for; and what is damaged`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.listDevices(cmd.Context(), outOfSync, drift) },
 

@@ -21,6 +21,7 @@ func (c *Client) Poll(ctx context.Context, req james.PollRequest) (james.PollRes
 	if err != nil {
 		return james.PollResponse{}, err
 	}
+	resp.Dropped = header.Get(james.HeaderPlan) == james.PlanNone
 	if resp.Interval, resp.Revision, err = pollHeaders(header); err != nil {
 		return james.PollResponse{}, named(&r, james.Errorf(james.KindCorrupt, c.o.Addr, "the answer is malformed: %w", err))
 	}
@@ -39,6 +40,15 @@ func pollHeaders(h http.Header) (interval int, revision uint64, err error) {
 		}
 	}
 	return interval, revision, nil
+}
+
+// Progress tells the server how far the device is with a plan. It is not retried.
+func (c *Client) Progress(ctx context.Context, p james.Progress) error {
+	_, err := c.call(ctx, request{
+		op: "tell the progress of a plan", method: http.MethodPost, path: "/v1/progress",
+		mediaType: "application/json", body: encode(p), once: true,
+	}, nil)
+	return err
 }
 
 // Report tells the server how a plan went. It is not retried.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Drift is what of the installed packets' files is not as the packets have it:
@@ -56,7 +55,7 @@ func (d *Drift) Validate() error {
 		if err := CheckName(c.App); err != nil {
 			return err
 		}
-		if c.Kind == "" || len(c.Kind) > MaxNameLen || strings.Trim(string(c.Kind), "abcdefghijklmnopqrstuvwxyz-") != "" {
+		if !isWord(string(c.Kind)) {
 			return Errorf(KindInvalid, "drift", "%.40q is no kind of change", c.Kind)
 		}
 	}

@@ -16,6 +16,9 @@ type DeviceReport struct {
 	// Drift is what on the device is not as its packets have it; nil where nothing
 	// is.
 	Drift *Drift `json:"drift,omitempty"`
+	// Waiting says why it does not carry out the plan that it has now; nil where it
+	// has none, or does.
+	Waiting *Waiting `json:"waiting,omitempty"`
 }
 
 // Digest identifies the report's content.
@@ -56,6 +59,9 @@ type PollResponse struct {
 	// Revision is that of the desired state that the device is in, when there is
 	// nothing to do; it travels as the header HeaderRevision.
 	Revision uint64 `json:"-"`
+	// Dropped says that there is no plan any more in the place of the one that the
+	// device knows; it travels as the header HeaderPlan.
+	Dropped bool `json:"-"`
 	// Resend asks the device to poll again at once with its whole report.
 	Resend bool  `json:"resend,omitzero"`
 	Plan   *Plan `json:"plan,omitempty"`
@@ -65,7 +71,12 @@ type PollResponse struct {
 const (
 	HeaderPollInterval = "Poll-Interval" // seconds
 	HeaderRevision     = "Revision"
+	HeaderPlan         = "Plan" // PlanNone, or absent
 )
+
+// PlanNone is the value of HeaderPlan where the plan that the device knows is not
+// wanted any more, nor another one.
+const PlanNone = "none"
 
 // Result says how a transaction ended.
 type Result string

@@ -116,6 +116,7 @@ type Device struct {
 	Revision  uint64    `json:"revision"`
 	Agent     string    `json:"agent,omitempty"` // version of its jamesc
 	Drift     *Drift    `json:"drift,omitempty"` // as it reported last; nil where there is none
+	Waiting   *Waiting  `json:"waiting,omitempty"`
 	FirstSeen time.Time `json:"first_seen"`
 	// Report is the result of its last transaction, if it had one.
 	Report *Report `json:"report,omitempty"`
@@ -144,4 +145,7 @@ type DeviceStatus struct {
 	Reason string `json:"reason,omitempty"`
 	// Problems are the apps that cannot be resolved.
 	Problems []Problem `json:"problems,omitempty"`
+	// Progress is what the device told last of the plan that it is at; nil where it
+	// has not told this jamesd anything, or not for a while.
+	Progress *Progress `json:"progress,omitempty"`
 }

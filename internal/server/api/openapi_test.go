@@ -207,8 +207,8 @@ func TestDescribedBodies(t *testing.T) {
 		james.AddPacketRequest{}, james.AddPacketResponse{}, james.App{}, james.Archive{}, james.Candidate{}, james.Change{}, james.Desired{},
 		james.DeviceReport{}, james.DeviceStatus{}, james.Drift{}, james.Entry{}, james.Event{}, james.Explanation{}, james.Health{},
 		james.Manifest{}, james.Packet{},
-		james.Plan{}, james.PlanResponse{}, james.PollRequest{}, james.PollResponse{}, james.Problem{}, james.ProblemDetails{},
-		james.Report{}, james.SetDesiredRequest{}, james.SetDesiredResponse{}, james.State{}, james.Step{},
+		james.Plan{}, james.PlanResponse{}, james.PollRequest{}, james.PollResponse{}, james.Problem{}, james.ProblemDetails{}, james.Progress{},
+		james.Report{}, james.SetDesiredRequest{}, james.SetDesiredResponse{}, james.State{}, james.Step{}, james.Waiting{},
 	}
 	for _, body := range bodies {
 		typ := reflect.TypeOf(body)

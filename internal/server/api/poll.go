@@ -21,10 +21,21 @@ func poll(c *call, f *fleet.Fleet) error {
 	h := c.Header()
 	h.Set(james.HeaderPollInterval, strconv.Itoa(resp.Interval))
 	h.Set(james.HeaderRevision, strconv.FormatUint(resp.Revision, 10))
+	if resp.Dropped {
+		h.Set(james.HeaderPlan, james.PlanNone)
+	}
 	if resp.Plan == nil && !resp.Resend {
 		return c.done(nil)
 	}
 	return c.result(resp, nil)
+}
+
+func hearProgress(c *call, f *fleet.Fleet) error {
+	var p james.Progress
+	if err := c.decode(&p); err != nil {
+		return err
+	}
+	return c.done(f.Progress(c.caller.name, p))
 }
 
 func report(c *call, f *fleet.Fleet) error {

@@ -47,13 +47,27 @@ func TestPoll(t *testing.T) {
 	if resp.Plan == nil || len(resp.Plan.Steps) != 1 || resp.Plan.Revision != 1 {
 		t.Fatalf("with something to do it answered %+v", resp)
 	}
+	plan := resp.Plan.ID
+	must(t, c.Progress(t.Context(), james.Progress{Plan: plan, Revision: 1, Phase: james.Downloading, Done: 1, Total: 2, Rate: 3}))
+	if d, err := w.client(t, "root").Device(t.Context(), "device-1"); err != nil || d.Progress == nil || d.Progress.Rate != 3 || d.Progress.Time.IsZero() {
+		t.Errorf("the progress is %+v, %v", d.Progress, err)
+	}
+	if err := c.Progress(t.Context(), james.Progress{Plan: plan}); james.KindOf(err) != james.KindInvalid {
+		t.Errorf("malformed progress: %v", err)
+	}
 	must(t, c.Report(t.Context(), james.Report{Plan: resp.Plan.ID, Revision: 1, Result: james.Committed,
 		Started: time.Now().Add(-time.Second), Ended: time.Now()}))
 	app := packet.App()
 	resp, err = c.Poll(t.Context(), james.PollRequest{Report: &james.DeviceReport{Apps: []james.App{app}, Revision: 1}})
 	must(t, err)
-	if resp.Plan != nil || resp.Revision != 1 {
+	if resp.Plan != nil || resp.Revision != 1 || resp.Dropped {
 		t.Fatalf("when it was done it answered %+v", resp)
+	}
+	report := &james.DeviceReport{Apps: []james.App{app}, Revision: 1}
+	resp, err = c.Poll(t.Context(), james.PollRequest{Report: report, Known: plan, KnownRevision: 1, Wait: 60})
+	must(t, err)
+	if resp.Plan != nil || resp.Revision != 1 || !resp.Dropped {
+		t.Fatalf("a device that knows a plan of before was answered %+v", resp)
 	}
 	d, err := w.client(t, "root").Device(t.Context(), "device-1")
 	must(t, err)

@@ -32,6 +32,8 @@ const (
 	maxState = 2 << 20
 	// maxReport holds james.MaxOutput bytes of which each is escaped.
 	maxReport = 256 << 10
+	// maxProgress holds a james.Progress.
+	maxProgress = 4 << 10
 	// upload stands for Options.MaxUpload.
 	upload = -1
 )
@@ -42,6 +44,7 @@ func Routes() []Route { return routes }
 var routes = []Route{
 	{Method: "POST", Path: "/v1/poll", Access: Device, Op: "poll", MaxBody: maxState, handle: poll},
 	{Method: "POST", Path: "/v1/reports", Access: Device, Op: "report a transaction", MaxBody: maxReport, Change: true, handle: report},
+	{Method: "POST", Path: "/v1/progress", Access: Device, Op: "tell the progress of a plan", MaxBody: maxProgress, handle: hearProgress},
 
 	{Method: "POST", Path: "/v1/packets", Access: Admin, Op: "add packet", MaxBody: upload, Change: true, handle: addPacket},
 	{Method: "GET", Path: "/v1/packets", Access: Admin, Op: "list packets", Query: []string{"name"}, handle: listPackets},

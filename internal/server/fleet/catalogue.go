@@ -107,6 +107,9 @@ func (c *catalogue) setReported(id string, reported *james.Device) {
 	d := c.device(id)
 	old := d.reported
 	d.reported = c.compact(reported)
+	if old == nil || reported == nil || !sameEnd(old.Report, reported.Report) {
+		d.progress = nil
+	}
 	if old == nil || reported == nil || !sameReport(old, reportOf(reported)) {
 		d.digest = james.Digest{}
 		d.changed()

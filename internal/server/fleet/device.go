@@ -17,6 +17,8 @@ type device struct {
 	seen     time.Time      // when it last polled
 	plan     *james.Plan    // nil where it is to be computed
 	wake     chan struct{}  // of the poll that is held; nil where there is none
+	// progress is what the device told last, here, of a plan; nil where it has not.
+	progress *james.Progress
 }
 
 // wanted returns the apps of the desired state.
@@ -79,13 +81,13 @@ func (d *device) reportDigest() james.Digest {
 
 // reportOf returns the part of the row that a device reports in a poll.
 func reportOf(d *james.Device) *james.DeviceReport {
-	return &james.DeviceReport{SystemTags: d.SystemTags, Apps: d.Apps, Revision: d.Revision, Agent: d.Agent, Drift: d.Drift}
+	return &james.DeviceReport{SystemTags: d.SystemTags, Apps: d.Apps, Revision: d.Revision, Agent: d.Agent, Drift: d.Drift, Waiting: d.Waiting}
 }
 
 // sameReport reports whether the row has the content of r.
 func sameReport(d *james.Device, r *james.DeviceReport) bool {
 	return d.Revision == r.Revision && d.Agent == r.Agent && d.SystemTags.Equal(r.SystemTags) &&
-		sameApps(d.Apps, r.Apps) && d.Drift.Equal(r.Drift)
+		sameApps(d.Apps, r.Apps) && d.Drift.Equal(r.Drift) && d.Waiting.Equal(r.Waiting)
 }
 
 func sameApps(a, b []james.App) bool {

@@ -9,7 +9,8 @@ import (
 )
 
 // Poll answers a device that reports itself and asks what to do. It answers at
-// once with a plan that the device does not know yet; otherwise it holds the
+// once with a plan that the device does not know yet, and where there is none any
+// more in the place of the one that it knows; otherwise it holds the
 // poll up to req.Wait, at most james.MaxWait, until there is one. A later poll
 // of the same device ends an earlier one that is held. The plan of the answer is
 // shared and must not be changed.
@@ -35,7 +36,9 @@ func (f *Fleet) poll(ctx context.Context, id string, req *james.PollRequest) (ja
 }
 
 // idle reports whether the answer has nothing to say.
-func idle(resp *james.PollResponse) bool { return resp.Plan == nil && !resp.Resend }
+func idle(resp *james.PollResponse) bool {
+	return resp.Plan == nil && !resp.Resend && !resp.Dropped
+}
 
 // decide returns the answer for a device as it is known; Fleet.mu is held.
 func (f *Fleet) decide(d *device, req *james.PollRequest) james.PollResponse {
@@ -47,6 +50,7 @@ func (f *Fleet) decide(d *device, req *james.PollRequest) james.PollResponse {
 	plan := f.cat.planOf(d)
 	switch {
 	case plan.Empty():
+		resp.Dropped = !req.Known.IsZero()
 		if d.managed() {
 			resp.Revision = d.desired.Revision
 		}

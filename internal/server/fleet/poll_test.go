@@ -56,9 +56,11 @@ func TestPollOfAKnownPlan(t *testing.T) {
 		answer := w.hold("d1", req)
 		synctest.Wait()
 		w.want("d1", "a v1")
-		synctest.Wait()
+		if got := <-answer; got.Plan != nil || !got.Dropped || got.Revision != 2 || time.Since(start) != 0 {
+			t.Errorf("that the plan is not wanted any more is answered with %+v after %s", got, time.Since(start))
+		}
 		w.want("d1", "a v2")
-		if got := (<-answer).Plan; got == nil || got.ID != plan.ID || got.Revision != 3 || time.Since(start) != 0 {
+		if got := must(w.Poll(t.Context(), "d1", req)).Plan; got == nil || got.ID != plan.ID || got.Revision != 3 {
 			t.Errorf("the plan of another revision is answered with %+v", got)
 		}
 		req.KnownRevision, req.Wait = 3, 0
@@ -68,6 +70,11 @@ func TestPollOfAKnownPlan(t *testing.T) {
 		req.KnownRevision = 0
 		if resp := must(w.Poll(t.Context(), "d1", req)); resp.Plan != nil {
 			t.Errorf("the plan of any revision is answered with %+v", resp.Plan)
+		}
+		check(t, w.DeleteDesired(t.Context(), "alice", "d1"))
+		req.Wait = 60
+		if got := must(w.Poll(t.Context(), "d1", req)); got.Plan != nil || !got.Dropped || got.Revision != 0 || time.Since(start) != 0 {
+			t.Errorf("a device that is left alone is answered with %+v after %s", got, time.Since(start))
 		}
 	})
 }

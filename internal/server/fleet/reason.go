@@ -10,9 +10,10 @@ import (
 
 // reason says in a sentence why a device is not what it should be, "" where it
 // is. What needs somebody to act comes first: a transaction that failed, apps
-// that cannot be resolved, and only then that the device has not come round to
-// it yet. plan is nil for a device that has no desired state or never polled.
-func reason(d *device, plan *james.Plan) string {
+// that cannot be resolved, and only then how far the device is with it, or what it
+// waits for. plan is nil for a device that has no desired state or never polled, p
+// where it is not known to be at it.
+func reason(d *device, plan *james.Plan, p *james.Progress) string {
 	if d.reported == nil {
 		return "has never polled"
 	}
@@ -23,11 +24,26 @@ func reason(d *device, plan *james.Plan) string {
 	case plan == nil || plan.Empty():
 		return ""
 	case last != nil && last.Result != james.Committed && last.Plan == plan.ID && last.Revision == plan.Revision:
-		return failed(last, plan)
+		return failed(last, plan) + doing(d, plan, p, "; ")
 	case len(plan.Problems) > 0:
-		return problems(plan.Problems)
+		return problems(plan.Problems) + doing(d, plan, p, "; ")
+	}
+	if what := doing(d, plan, p, ""); what != "" {
+		return what + ": " + stepsText(plan.Steps)
 	}
 	return "not yet applied: " + stepsText(plan.Steps)
+}
+
+// doing says after before what the device does with the plan or waits for, if that is
+// known.
+func doing(d *device, plan *james.Plan, p *james.Progress, before string) string {
+	if p != nil {
+		return before + p.String()
+	}
+	if w := d.waits(plan); w != nil {
+		return before + w.String()
+	}
+	return ""
 }
 
 func failed(r *james.Report, plan *james.Plan) string {

@@ -43,6 +43,11 @@ func checkPoll(id string, req *james.PollRequest) error {
 			return err
 		}
 	}
+	if r.Waiting != nil {
+		if err := r.Waiting.Validate(); err != nil {
+			return err
+		}
+	}
 	return james.CheckApps(r.Apps)
 }
 
@@ -67,7 +72,7 @@ func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) erro
 		if old != nil {
 			*now = *old
 		}
-		now.SystemTags, now.Apps, now.Revision, now.Agent, now.Drift = r.SystemTags, r.Apps, r.Revision, r.Agent, r.Drift
+		now.SystemTags, now.Apps, now.Revision, now.Agent, now.Drift, now.Waiting = r.SystemTags, r.Apps, r.Revision, r.Agent, r.Drift, r.Waiting
 		return now, nil
 	})
 	if err != nil {

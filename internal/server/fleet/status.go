@@ -93,7 +93,8 @@ func (f *Fleet) status(d *device) james.DeviceStatus {
 			s.Problems = plan.Problems
 		}
 	}
-	s.Reason = reason(d, plan)
+	s.Progress = d.progressAt(plan, f.now())
+	s.Reason = reason(d, plan, s.Progress)
 	s.InSync = s.Reason == ""
 	return s
 }
