@@ -15,7 +15,7 @@ func (p *program) pkiCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "pki",
-		Short: "Make the certificates of servers, devices and admins",
+		Short: "Make the certificates of servers, devices, admins and site caches",
 		Long: `Keep a certificate authority in a directory: ca.crt and ca.key, and for every NAME
 NAME.crt and NAME.key. Keep the directory safe: who has ca.key can make an admin.
 jamesd, jamesc and jamesd-ctl each need ca.crt and a certificate with its key.
@@ -26,7 +26,7 @@ Files are never overwritten.`,
 		RunE: unknownCommand,
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", "pki", "the `DIR` of the authority")
-	cmd.AddCommand(p.pkiInitCommand(&dir), p.pkiAddServerCommand(&dir), p.pkiAddClientCommand(&dir), p.pkiAddAdminCommand(&dir))
+	cmd.AddCommand(p.pkiInitCommand(&dir), p.pkiAddServerCommand(&dir), p.pkiAddClientCommand(&dir), p.pkiAddAdminCommand(&dir), p.pkiAddCacheCommand(&dir))
 	return cmd
 }
 
@@ -78,12 +78,26 @@ func (p *program) pkiAddAdminCommand(dir *string) *cobra.Command {
 	return cmd
 }
 
+func (p *program) pkiAddCacheCommand(dir *string) *cobra.Command {
+	var sans []string
+	cmd := p.pkiAddCommand(dir, "cache", pki.ServerLifetime, func(name string, o ...pki.Option) error {
+		return pki.AddCache(*dir, name, sans, o...)
+	})
+	cmd.Long = `Make the certificate of a site cache, which is a jamesd with --cache-of. NAME is the
+host name or IP address by which the site's devices call it, as in their --cache;
+more of them are given with --san. With it the cache may ask its jamesd for what the
+devices may get, and for nothing else.`
+	cmd.Flags().StringSliceVar(&sans, "san", nil, "other `NAMES` or addresses of the cache, separated by commas")
+	p.complete(cmd, "san", cobra.NoFileCompletions)
+	return cmd
+}
+
 func (p *program) pkiAddCommand(dir *string, who string, standard time.Duration, add func(string, ...pki.Option) error) *cobra.Command {
 	var name string
 	var days int
 	cmd := &cobra.Command{
 		Use:   "add-" + who + " NAME",
-		Short: "Make the certificate of " + map[string]string{"server": "a server", "client": "a device", "admin": "an admin"}[who],
+		Short: "Make the certificate of " + map[string]string{"server": "a server", "client": "a device", "admin": "an admin", "cache": "a site cache"}[who],
 		RunE: func(*cobra.Command, []string) error {
 			lifetime, err := lifetimeOf(days)
 			if err == nil {

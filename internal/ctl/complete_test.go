@@ -52,7 +52,7 @@ func TestCompletion(t *testing.T) {
 		{"list-devices -o _", "table yaml json"},
 		{"get-state device-1 --output _", "table yaml json"},
 		{"completion _", "bash zsh fish"},
-		{"pki add-_", "add-admin add-client add-server"},
+		{"pki add-_", "add-admin add-cache add-client add-server"},
 		{"pki add-client _", ""},
 	} {
 		args := strings.Fields(strings.ReplaceAll(tc.args, "_", "\x00"))

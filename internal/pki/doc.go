@@ -9,20 +9,24 @@
 // one authority they were given.
 //
 // The package does not decide what a certificate's holder may do; it only
-// writes the organisation that marks an admin.
+// writes the organisation that marks an admin, or a site cache.
 package pki
 
 import "time"
 
 // AdminOrganization is the organisation in the subject of an admin's
-// certificate. A certificate without it is a device's.
-const AdminOrganization = "jamesd:admin"
+// certificate, CacheOrganization that in a site cache's. A certificate with neither
+// is a device's.
+const (
+	AdminOrganization = "jamesd:admin"
+	CacheOrganization = "jamesd:cache"
+)
 
 // How long what is made here is valid.
 const (
 	// CALifetime: replacing an authority means visiting every device.
 	CALifetime = 20 * 365 * day
-	// ServerLifetime and AdminLifetime: these are renewed in the room where the
+	// ServerLifetime, of site caches too, and AdminLifetime: these are renewed in the room where the
 	// authority's key is; long enough not to be a chore, short enough that
 	// somebody still knows how. 825 days is also the most that common TLS
 	// libraries accept of a server.

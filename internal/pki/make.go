@@ -54,6 +54,20 @@ func AddServer(dir, name string, sans []string, opts ...Option) error {
 	})
 }
 
+// AddCache makes the certificate of a site cache, which is a server to the devices
+// of its site and a client of its jamesd: one of CacheOrganization, good for its
+// name, which is a host name or an IP address, and for every one of sans, likewise.
+// It fails as AddClient does.
+func AddCache(dir, name string, sans []string, opts ...Option) error {
+	return add(dir, name, ServerLifetime, opts, func(c *x509.Certificate) error {
+		if err := client(c, pkix.Name{CommonName: name, Organization: []string{CacheOrganization}}); err != nil {
+			return err
+		}
+		c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+		return addHosts(c, append([]string{name}, sans...))
+	})
+}
+
 // AddClient makes the certificate of the device whose id is name. It fails with
 // KindInvalid for a malformed name or an authority that cannot be used, with
 // KindNotFound where dir holds none, and with KindExists when there is a file

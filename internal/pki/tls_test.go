@@ -174,7 +174,10 @@ func TestHandshake(t *testing.T) {
 func TestRoleIsInTheCertificate(t *testing.T) {
 	t.Parallel()
 	dir := newAuthority(t)
-	for name, admin := range map[string]bool{"device-1": false, "root": true} {
+	if err := pki.AddCache(dir, "cache", []string{"192.0.2.1"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, organisation := range map[string]string{"device-1": "", "root": pki.AdminOrganization, "cache": pki.CacheOrganization} {
 		seen, serverErr, clientErr := handshake(t, must(t)(serverTLS(dir, "jamesd")), must(t)(clientTLS(dir, name)), "jamesd")
 		if err := errors.Join(serverErr, clientErr); err != nil {
 			t.Fatal(err)
@@ -183,10 +186,18 @@ func TestRoleIsInTheCertificate(t *testing.T) {
 		if subject.CommonName != name {
 			t.Errorf("common name %q, want %q", subject.CommonName, name)
 		}
-		got := len(subject.Organization) == 1 && subject.Organization[0] == pki.AdminOrganization
-		if got != admin {
-			t.Errorf("%s: organisation %q", name, subject.Organization)
+		if got := strings.Join(subject.Organization, ","); got != organisation {
+			t.Errorf("%s: organisation %q", name, got)
 		}
+	}
+	for _, name := range []string{"cache", "192.0.2.1"} {
+		_, serverErr, clientErr := handshake(t, must(t)(serverTLS(dir, "cache")), must(t)(clientTLS(dir, "device-1")), name)
+		if err := errors.Join(serverErr, clientErr); err != nil {
+			t.Errorf("the cache as server %s: %v", name, err)
+		}
+	}
+	if _, _, err := handshake(t, must(t)(serverTLS(dir, "cache")), must(t)(clientTLS(dir, "device-1")), "jamesd"); err == nil {
+		t.Error("a cache passes for the server")
 	}
 }
 

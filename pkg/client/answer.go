@@ -87,6 +87,8 @@ func (c *Client) foreign(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusTooManyRequests:
 		kind = james.KindUnavailable
+	case http.StatusPreconditionFailed:
+		kind = james.KindConflict
 	}
 	return james.Errorf(kind, c.o.Addr, "it answered %q, which is not how a jamesd answers", resp.Status).
 		WithHint("Is there a jamesd at this address, or something in between?")

@@ -69,6 +69,7 @@ func (o *Options) complete() {
 type Client struct {
 	o         Options
 	host      string
+	device    string // for which a site cache asks
 	transport *http.Transport
 }
 
@@ -103,6 +104,15 @@ func New(o Options) (*Client, error) {
 		ReadBufferSize:         16 << 10,
 	}
 	return c, nil
+}
+
+// For returns a client on the same connections that asks for what that device may
+// get. Only a site cache's certificate allows that, and only Manifest, Archive,
+// ArchiveOf, MayFetch, Blobs and OfferBlobs.
+func (c *Client) For(device string) *Client {
+	other := *c
+	other.device = device
+	return &other
 }
 
 // Close closes the connections that are not in use.

@@ -32,6 +32,19 @@ func (c *Client) Manifest(ctx context.Context, packet james.Digest) (*james.Mani
 	return m, err
 }
 
+// MayFetch returns nil where the caller may get what a packet holds, and the packet
+// is there. It fails with KindDenied where the packet is not the caller's business,
+// and with KindNotFound. Next to nothing is sent for it.
+func (c *Client) MayFetch(ctx context.Context, packet james.Digest) error {
+	r, err := packetRequest("get the manifest of packet", http.MethodGet, packet, "/manifest")
+	if err != nil {
+		return err
+	}
+	r.header, r.known = http.Header{"If-None-Match": {`"` + packet.String() + `"`}}, true
+	_, err = c.call(ctx, r, nil)
+	return err
+}
+
 // Archive returns the bytes of a packet's archive from offset on, to its end;
 // the caller closes it and verifies the whole. It fails with KindConflict when
 // the server has other bytes than a says. It does not retry: after an error,
@@ -47,8 +60,9 @@ func (c *Client) Archive(ctx context.Context, packet james.Digest, a james.Archi
 		return http.NoBody, nil
 	}
 	etag := `"` + a.Digest.String() + `"`
+	r.header = http.Header{"If-Match": {etag}}
 	if offset > 0 {
-		r.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", offset)}, "If-Range": {etag}}
+		r.header["Range"], r.header["If-Range"] = []string{fmt.Sprintf("bytes=%d-", offset)}, []string{etag}
 	}
 	resp, err := c.send(ctx, &r)
 	if err != nil {

@@ -25,6 +25,7 @@ type request struct {
 	stream       io.Reader     // in place of body; can be sent once
 	wait         time.Duration // that the server may take beyond Options.Timeout
 	once         bool          // never tried again
+	known        bool          // the answer may be that what the header names is what there is
 	limit        int64         // of the answer, in bytes; 0 for maxAnswer
 }
 
@@ -60,7 +61,7 @@ func (c *Client) send(ctx context.Context, r *request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = &answer{ctx: ctx, cancel: cancel, src: resp.Body, client: c}
-	if resp.StatusCode < 300 {
+	if resp.StatusCode < 300 || resp.StatusCode == http.StatusNotModified && r.known {
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -106,6 +107,9 @@ func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
 		req.Header[name] = values
 	}
 	req.Header.Set("User-Agent", c.o.UserAgent)
+	if c.device != "" {
+		req.Header.Set(james.HeaderDevice, c.device)
+	}
 	if r.mediaType != "" {
 		req.Header.Set("Content-Type", r.mediaType)
 	}

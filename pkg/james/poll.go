@@ -67,6 +67,10 @@ type PollResponse struct {
 	Plan   *Plan `json:"plan,omitempty"`
 }
 
+// HeaderDevice is the header by which a site cache says for which device it asks.
+// Nobody else's is looked at.
+const HeaderDevice = "Device"
+
 // Headers of the answer to a poll.
 const (
 	HeaderPollInterval = "Poll-Interval" // seconds

@@ -19,6 +19,8 @@ type Role uint8
 const (
 	Device Role = 1 << iota
 	Admin
+	// Cache is a site's: it asks for what its devices may get, for one at a time.
+	Cache
 )
 
 // String returns the role, or the roles separated by commas.
@@ -26,6 +28,9 @@ func (r Role) String() string {
 	var names []string
 	if r&Admin != 0 {
 		names = append(names, "admin")
+	}
+	if r&Cache != 0 {
+		names = append(names, "cache")
 	}
 	if r&Device != 0 {
 		names = append(names, "device")
@@ -37,6 +42,7 @@ func (r Role) String() string {
 type caller struct {
 	name string // common name; a device's id
 	role Role
+	via  string // the cache that asks for the device, if one does
 }
 
 // identify returns who is at the other end of a connection. It fails with
@@ -61,13 +67,30 @@ func callerOf(cert *x509.Certificate, admins []string) (caller, error) {
 		return caller{}, james.Errorf(james.KindUnauthenticated, "", "the certificate has no common name").
 			WithHint("Issue a certificate whose common name is the device's id or the admin's name.")
 	}
+	if slices.Contains(cert.Subject.Organization, pki.CacheOrganization) {
+		return caller{name: name, role: Cache}, nil
+	}
 	if slices.Contains(cert.Subject.Organization, pki.AdminOrganization) || slices.Contains(admins, name) {
-		return caller{name, Admin}, nil
+		return caller{name: name, role: Admin}, nil
 	}
 	if err := james.CheckDeviceID(name); err != nil {
 		return caller{}, james.Errorf(james.KindUnauthenticated, "", "the certificate's common name is not a device's id: %w", err)
 	}
-	return caller{name, Device}, nil
+	return caller{name: name, role: Device}, nil
+}
+
+// standIn makes the caller of a cache the device that it asks for. What the device
+// may not get, the cache may not get either.
+func (c *call) standIn() error {
+	if c.caller.role != Cache {
+		return nil
+	}
+	device := c.r.Header.Get(james.HeaderDevice)
+	if err := james.CheckDeviceID(device); err != nil {
+		return james.Errorf(james.KindInvalid, "", "the cache %s does not say for which device it asks: %w", c.caller.name, err)
+	}
+	c.caller = caller{name: device, role: Device, via: c.caller.name}
+	return nil
 }
 
 // admit fails with KindDenied unless the route is open to the caller's role.
@@ -75,6 +98,9 @@ func (r *Route) admit(c caller) error {
 	switch {
 	case r.Access&c.role != 0:
 		return nil
+	case c.role == Cache:
+		return james.Errorf(james.KindDenied, "", "%s is a site cache, which may only ask for manifests, archives and contents", c.name).
+			WithHint("Devices poll and report to their jamesd themselves; --cache names the cache, --addr the jamesd.")
 	case c.role == Device:
 		return james.Errorf(james.KindDenied, "", "%s is a device, and this is for admins", c.name).
 			WithHint("Use an admin's certificate: one of the organisation %s, or one whose common name jamesd was given with --admins.",

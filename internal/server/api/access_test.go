@@ -23,6 +23,8 @@ var callers = []struct {
 	{name: "boss", role: api.Admin}, // by Options.Admins
 	{name: "device-1", role: api.Device},
 	{name: "device-2", role: api.Device}, // nothing of device-1 is its business
+	{name: "cache", role: api.Cache},     // asks for device-1
+	{name: "other-cache", role: api.Cache},
 	{name: "", handshake: "certificate required"},
 	{name: "other/root", handshake: "unknown certificate authority"},
 	{name: "other/device-1", handshake: "unknown certificate authority"},
@@ -41,9 +43,9 @@ func mayCall(r api.Route, caller string, role api.Role) bool {
 	case "/v1/poll", "/v1/reports", "/v1/progress":
 		return role == api.Device
 	case "/v1/openapi.yaml":
-		return true
+		return role != api.Cache
 	case "/v1/packets/{digest}/manifest", "/v1/packets/{digest}/archive":
-		return role == api.Admin || caller == "device-1"
+		return role == api.Admin || caller == "device-1" || caller == "cache"
 	}
 	return role == api.Admin
 }
@@ -80,7 +82,11 @@ func TestAccess(t *testing.T) {
 					}
 					return
 				}
-				got := w.ask(t, rt, r.Method, path, nil, nil)
+				var header http.Header
+				if c.role == api.Cache {
+					header = http.Header{james.HeaderDevice: {map[string]string{"cache": "device-1", "other-cache": "device-2"}[c.name]}}
+				}
+				got := w.ask(t, rt, r.Method, path, header, nil)
 				denied := got.StatusCode == http.StatusForbidden || got.StatusCode == http.StatusUnauthorized
 				if allowed := mayCall(r, c.name, c.role); denied == allowed {
 					t.Fatalf("answered %d %s, allowed: %v", got.StatusCode, got.body, allowed)
@@ -90,6 +96,40 @@ func TestAccess(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAccessForDevice: only a cache speaks for a device, and it must say for which.
+func TestAccessForDevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	packet := w.add(t, "hello", "v1", "hello")
+	w.want(t, "device-1", packet.App())
+	_, err := w.client(t, "device-1").Poll(t.Context(), james.PollRequest{Report: &james.DeviceReport{}})
+	must(t, err)
+	for _, row := range []struct {
+		caller, device string
+		status         int
+	}{
+		{"cache", "device-1", http.StatusOK},
+		{"cache", "device-2", http.StatusForbidden},
+		{"cache", "unheard-of", http.StatusForbidden},
+		{"cache", "", http.StatusBadRequest},
+		{"cache", "-x", http.StatusBadRequest},
+		{"device-2", "device-1", http.StatusForbidden},
+		{"device-1", "device-2", http.StatusOK},
+	} {
+		got := w.ask(t, transport(t, row.caller), "GET", "/v1/packets/"+packet.Digest.String()+"/archive", http.Header{james.HeaderDevice: {row.device}}, nil)
+		if got.StatusCode != row.status {
+			t.Errorf("%s for %q: %d %s", row.caller, row.device, got.StatusCode, got.body)
+		}
+	}
+	found := false
+	for _, e := range w.log.AllEntries() {
+		found = found || e.Data["device"] == "device-1" && e.Data["cache"] == "cache"
+	}
+	if !found {
+		t.Error("the log does not say who asked for whom")
 	}
 }
 

@@ -130,6 +130,9 @@ func (c *call) run() error {
 	if err := c.route.admit(c.caller); err != nil {
 		return err
 	}
+	if err := c.standIn(); err != nil {
+		return err
+	}
 	if err := c.parsePath(); err != nil {
 		return err
 	}

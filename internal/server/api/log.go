@@ -63,6 +63,9 @@ func (c *call) fields(took time.Duration) logrus.Fields {
 	if c.caller.role != 0 {
 		f[c.caller.role.String()] = c.caller.name
 	}
+	if c.caller.via != "" {
+		f[Cache.String()] = c.caller.via
+	}
 	if c.err != nil {
 		f["kind"], f["error"] = james.KindOf(c.err), c.err
 	}

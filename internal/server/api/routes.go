@@ -50,8 +50,8 @@ var routes = []Route{
 	{Method: "GET", Path: "/v1/packets", Access: Admin, Op: "list packets", Query: []string{"name"}, handle: listPackets},
 	{Method: "GET", Path: "/v1/packets/{digest}", Access: Admin, Op: "get packet", handle: getPacket},
 	{Method: "DELETE", Path: "/v1/packets/{digest}", Access: Admin, Op: "delete packet", Query: []string{"force"}, Change: true, handle: deletePacket},
-	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device | Admin, Op: "get the manifest of packet", handle: getManifest},
-	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device | Admin, Op: "get the archive of packet", handle: getArchive},
+	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device | Admin | Cache, Op: "get the manifest of packet", handle: getManifest},
+	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device | Admin | Cache, Op: "get the archive of packet", handle: getArchive},
 
 	{Method: "GET", Path: "/v1/devices", Access: Admin, Op: "list devices", handle: listDevices},
 	{Method: "GET", Path: "/v1/devices/{id}", Access: Admin, Op: "get device", handle: getDevice},

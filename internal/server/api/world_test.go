@@ -45,6 +45,8 @@ func TestMain(m *testing.M) {
 		for _, name := range []string{"device-1", "device-2", "boss"} {
 			check(pki.AddClient(dir, name))
 		}
+		check(pki.AddCache(dir, "cache", nil))
+		check(pki.AddCache(dir, "other-cache", nil))
 		check(pki.AddAdmin(other, "root"))
 		check(pki.AddClient(other, "device-1"))
 		past := func() time.Time { return time.Now().Add(-time.Hour) }
