@@ -78,6 +78,7 @@ var pure = map[string][]string{
 	"internal/resolve": {"pkg/james"},
 	"internal/archive": {"internal/xz", "pkg/james"},
 	"internal/xz":      nil,
+	"internal/delta":   {"pkg/james"},
 	"pkg/client":       {"pkg/james"},
 
 	"internal/device/journal":   {"internal/device/disk", "pkg/james"},

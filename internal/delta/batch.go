@@ -1,0 +1,185 @@
+package delta
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// MaxPatches is how many patches a batch may have.
+const MaxPatches = 4096
+
+// AppendBatch appends the encoding of patches to dst, not compressed, and returns
+// it. There may be MaxPatches of them, and their sizes when encoded should not add up
+// to more than MaxBatch; what they add up to, with 16 more, is the most it takes.
+//
+// The encoding is the number of patches, the number of pieces of each, the number of
+// runs of each, and then each column of all patches in turn. All are varints but the
+// deltas and the bytes that are inserted, whose numbers follow from the runs and the
+// inserts.
+func AppendBatch(dst []byte, patches []*Patch) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(patches)))
+	for _, p := range patches {
+		dst = binary.AppendUvarint(dst, uint64(p.pieces))
+	}
+	for _, p := range patches {
+		dst = binary.AppendUvarint(dst, uint64(p.runs))
+	}
+	for k := range columns {
+		for _, p := range patches {
+			dst = append(dst, p.cols[k]...)
+		}
+	}
+	return dst
+}
+
+// DecodeBatch returns the patches of a batch. They refer to b, which must not change
+// as long as they are used. It fails with james.KindCorrupt for anything that
+// AppendBatch cannot have made.
+func DecodeBatch(b []byte) ([]*Patch, error) {
+	d := decoder{b: b}
+	n := d.uint()
+	if n < 0 || n > MaxPatches {
+		return nil, corrupt("says that it has %d patches, the limit is %d", n, MaxPatches)
+	}
+	patches := make([]*Patch, n)
+	all := make([]Patch, n)
+	for i := range patches {
+		patches[i] = &all[i]
+		all[i].pieces = d.count()
+	}
+	for i := range all {
+		all[i].runs = d.count()
+	}
+	for k := range columns {
+		for i := range all {
+			all[i].cols[k] = d.column(&all[i], k)
+		}
+	}
+	for i := range all {
+		d.bad = d.bad || !all[i].sound()
+	}
+	switch {
+	case d.bad:
+		return nil, corrupt("is malformed")
+	case len(d.b) > 0:
+		return nil, corrupt("has %d bytes after its end", len(d.b))
+	}
+	return patches, nil
+}
+
+func corrupt(format string, args ...any) error {
+	return james.Errorf(james.KindCorrupt, "batch of patches", format, args...)
+}
+
+// decoder takes a batch apart. After the first thing that is malformed all is empty.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) fail() {
+	d.bad, d.b = true, nil
+}
+
+// uint takes a varint in its shortest form. It is negative where it has 64 bits.
+func (d *decoder) uint() int64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 || n > 1 && d.b[n-1] == 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return int64(v)
+}
+
+// count takes the number of things that follow, each of which takes a byte or more.
+func (d *decoder) count() int {
+	n := d.uint()
+	if n < 0 || n > int64(len(d.b)) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// column takes a column of p, of which the columns before are there.
+func (d *decoder) column(p *Patch, k column) []byte {
+	switch k {
+	case gaps, runs:
+		return d.numbers(p.runs)
+	case deltas:
+		return d.bytes(sum(p.cols[runs]))
+	case literal:
+		return d.bytes(sum(p.cols[inserts]))
+	}
+	return d.numbers(p.pieces)
+}
+
+// numbers takes n varints.
+func (d *decoder) numbers(n int) []byte {
+	before := d.b
+	for range n {
+		d.uint()
+	}
+	size := len(before) - len(d.b)
+	return before[:size:size]
+}
+
+func (d *decoder) bytes(n int64) []byte {
+	if n > int64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	b := d.b[:n:n]
+	d.b = d.b[n:]
+	return b
+}
+
+// sum returns the sum of all numbers in a column, or more than fits any batch where
+// that overflows.
+func sum(numbers []byte) int64 {
+	var total int64
+	for len(numbers) > 0 {
+		v, n := binary.Uvarint(numbers)
+		if total += int64(v); total < 0 {
+			return math.MaxInt64
+		}
+		numbers = numbers[n:]
+	}
+	return total
+}
+
+// sound sets the size of p, whose columns are varints, and reports whether they go
+// together: no piece and no run is empty, no copy begins before the base or has an
+// end that no number holds, and the runs are within the copies.
+func (p *Patch) sound() bool {
+	c := newCursor(p)
+	var copied, at int64
+	for range p.pieces {
+		n, insert := c.uint(copies), c.uint(inserts)
+		at += c.int(seeks)
+		if n == 0 && insert == 0 || at < 0 || n > maxSize-at || insert > maxSize {
+			return false
+		}
+		at += n
+		copied += n
+		p.size += n + insert
+		if p.size > maxSize {
+			return false
+		}
+	}
+	for range p.runs {
+		gap, run := c.uint(gaps), c.uint(runs)
+		if run == 0 || run > copied || gap > copied-run {
+			return false
+		}
+		copied -= gap + run
+	}
+	return true
+}
+
+// maxSize is the largest content, and place in a base, in bytes: two of them added
+// up overflow nothing.
+const maxSize = math.MaxInt64 / 4

@@ -1,0 +1,80 @@
+package delta
+
+// MaxBatch is how many bytes of an encoded batch a device holds in memory.
+const MaxBatch = 1 << 20
+
+// column names one of the sequences that a patch consists of.
+type column int
+
+// The new content is a sequence of pieces, each a copy and then an insert, either
+// of which may be empty, but not both. The differences are to the bytes of all copies,
+// one after another; after the last run, nothing differs.
+const (
+	copies  column = iota // bytes that a piece copies
+	seeks                 // from the end of the last copy to the place of this one in the base, signed
+	inserts               // bytes that a piece inserts after its copy
+	gaps                  // bytes without a difference before a run
+	runs                  // bytes of a run, in which each byte differs
+	deltas                // what is added to the bytes of the runs
+	literal               // the bytes that are inserted
+	columns
+)
+
+// Patch makes a content out of another one, its base. It does not change.
+type Patch struct {
+	size   int64
+	pieces int // in copies, seeks and inserts
+	runs   int // in gaps and runs
+	cols   [columns][]byte
+}
+
+// Size returns the size of what the patch makes, in bytes.
+func (p *Patch) Size() int64 { return p.size }
+
+// Encoded returns how many bytes the patch takes in a batch, before the batch is
+// compressed, give or take a few.
+func (p *Patch) Encoded() int {
+	n := headSize
+	for _, c := range p.cols {
+		n += len(c)
+	}
+	return n
+}
+
+// headSize is the most that a patch takes in a batch beside its columns.
+const headSize = 10
+
+// From returns the patch that makes what p makes, without its first offset bytes.
+// Beyond the end of p that is a patch that makes nothing.
+func (p *Patch) From(offset int64) *Patch {
+	c := newCursor(p)
+	for offset > 0 {
+		s, ok := c.next(offset)
+		if !ok {
+			break
+		}
+		offset -= s.size
+	}
+	return c.rest()
+}
+
+// Split returns patches that make what p makes, one after the other, each of at most
+// limit bytes when it is encoded, or a few more. The smallest limit is 64.
+func (p *Patch) Split(limit int) []*Patch {
+	limit = max(limit, 64)
+	if p.Encoded() <= limit {
+		return []*Patch{p}
+	}
+	var out []*Patch
+	c, w := newCursor(p), &writer{}
+	for {
+		s, ok := c.next(int64(max(1, limit-w.p.Encoded())))
+		if !ok {
+			return append(out, w.patch())
+		}
+		w.add(s)
+		if w.p.Encoded() >= limit {
+			out, w = append(out, w.patch()), &writer{}
+		}
+	}
+}
