@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -121,7 +120,7 @@ func (l *lazySource) open() (*agent.Source, error) {
 	return src, err
 }
 
-// Manifest and Archive make it a txn.Source.
+// Manifest and what follows make it a txn.Source.
 func (l *lazySource) Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
 	src, err := l.open()
 	if err != nil {
@@ -130,21 +129,41 @@ func (l *lazySource) Manifest(ctx context.Context, p *james.Packet) (*james.Mani
 	return src.Manifest(ctx, p)
 }
 
-// Missing is as in txn.Source: a source that was not asked yet has told no size.
-func (l *lazySource) Missing(p *james.Packet) int64 {
-	if l.src == nil {
-		return 0
-	}
-	return l.src.Missing(p)
-}
+// Dir is as in txn.Source.
+func (l *lazySource) Dir() *disk.Disk { return l.downloads }
 
-// Archive is as in txn.Source.
-func (l *lazySource) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
+// Missing is as in txn.Source. Without a server nothing will be stored.
+func (l *lazySource) Missing(o *txn.Order) int64 {
 	src, err := l.open()
 	if err != nil {
-		return nil, err
+		return 0
 	}
-	return src.Archive(ctx, p, use)
+	return src.Missing(o)
+}
+
+// Fetch is as in txn.Source.
+func (l *lazySource) Fetch(ctx context.Context, o *txn.Order) error {
+	src, err := l.open()
+	if err != nil {
+		return err
+	}
+	return src.Fetch(ctx, o)
+}
+
+// Content is as in txn.Source.
+func (l *lazySource) Content(d james.Digest) (string, error) {
+	src, err := l.open()
+	if err != nil {
+		return "", err
+	}
+	return src.Content(d)
+}
+
+// Forget is as in txn.Source.
+func (l *lazySource) Forget(contents []james.Digest) {
+	if l.src != nil {
+		l.src.Forget(contents)
+	}
 }
 
 func (l *lazySource) close() {

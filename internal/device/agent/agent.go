@@ -178,7 +178,7 @@ func New(o Options) (*Agent, error) {
 		interval: cmp.Or(o.Interval, defaultInterval),
 	}
 	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, sup: a.sup, stall: o.Stall,
-		pause: backoff{bodyFirst, bodyLimit, o.Rand}, sound: make(map[james.Digest]bool)}
+		pause: backoff{bodyFirst, bodyLimit, o.Rand}, sound: make(map[james.Digest]bool), contents: make(map[james.Digest]string)}
 	if err := a.state.prepare(); err != nil {
 		return nil, err
 	}

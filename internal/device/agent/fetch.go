@@ -11,7 +11,7 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// fetcher is where a plan's packets come from. It keeps what it has fetched in
+// fetcher is where a plan's packets come from, a txn.Source over whole archives. It keeps what it has fetched in
 // the state directory until forget, so that a try goes on where the one before
 // it stopped.
 type fetcher struct {
@@ -21,8 +21,10 @@ type fetcher struct {
 	sup    *supervisor
 	pause  backoff
 	stall  time.Duration
-	// sound are the archives that this process has verified.
-	sound map[james.Digest]bool
+	// sound are the archives and contents that this process has verified and that
+	// nobody else may have changed since, contents the paths of those that were asked for.
+	sound    map[james.Digest]bool
+	contents map[james.Digest]string
 	// unreachable says that the last packet could not be had from the server now.
 	unreachable bool
 	// progress, where set, is told how much of an archive has arrived.
@@ -61,17 +63,17 @@ func (f *fetcher) Manifest(ctx context.Context, p *james.Packet) (*james.Manifes
 	return m, f.state.write(manifestName(p.Digest), raw)
 }
 
-// Missing returns how much of the archive is not there, as far as that is seen
+// missing returns how much of the archive is not there, as far as that is seen
 // without reading it.
-func (f *fetcher) Missing(p *james.Packet) int64 {
+func (f *fetcher) missing(p *james.Packet) int64 {
 	if f.state.size(archiveName(p.Archive.Digest)) == p.Archive.Size {
 		return 0
 	}
 	return max(0, p.Archive.Size-max(0, f.state.size(partName(p.Archive.Digest))))
 }
 
-// Archive returns the archive of a packet, all of it and verified.
-func (f *fetcher) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
+// archive returns the archive of a packet, all of it and verified.
+func (f *fetcher) archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
 	defer f.sup.expect(f.limit)
 	if !f.has(p.Archive) {
 		if err := f.fetch(ctx, p, use); err != nil {
@@ -126,10 +128,11 @@ func (f *fetcher) forget(plan *james.Plan) {
 				keep[manifestName(s.New.Digest)] = true
 				keep[archiveName(s.New.Archive.Digest)] = true
 				keep[partName(s.New.Archive.Digest)] = true
+				keep[contentsOf(s.New)] = true
 			}
 		}
 	}
-	for _, dir := range []string{manifestDir, archiveDir} {
+	for _, dir := range []string{manifestDir, archiveDir, contentDir} {
 		for _, name := range f.state.list(dir) {
 			if !keep[name] {
 				f.state.remove(name)

@@ -2,13 +2,14 @@ package agent
 
 import (
 	"context"
-	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -44,7 +45,7 @@ func NewSource(o SourceOptions) (*Source, error) {
 	f := &fetcher{server: o.Server, state: st, log: o.Log, stall: defaultStall, progress: o.Progress,
 		sup:   &supervisor{notify: func(string) {}, now: time.Now},
 		pause: backoff{bodyFirst, bodyLimit, rand.Float64},
-		sound: make(map[james.Digest]bool)}
+		sound: make(map[james.Digest]bool), contents: make(map[james.Digest]string)}
 	return &Source{o: o, fetch: f, archives: make(map[james.Digest]james.Archive)}, nil
 }
 
@@ -53,29 +54,43 @@ func (s *Source) Manifest(ctx context.Context, p *james.Packet) (*james.Manifest
 	return s.fetch.Manifest(ctx, p)
 }
 
-// Missing returns how much of the archive is not there; nothing of one that was
-// not asked for yet and whose size nobody has told.
-func (s *Source) Missing(p *james.Packet) int64 {
-	whole := *p
-	if whole.Archive.Digest.IsZero() {
-		whole.Archive = s.archives[p.Digest]
+// Dir is as in txn.Source.
+func (s *Source) Dir() *disk.Disk { return s.fetch.Dir() }
+
+// Missing is as in txn.Source, but for archives whose size nobody has told yet.
+func (s *Source) Missing(o *txn.Order) int64 { return s.fetch.Missing(s.complete(o)) }
+
+// Fetch is as in txn.Source.
+func (s *Source) Fetch(ctx context.Context, o *txn.Order) error {
+	for _, w := range o.Wants {
+		if _, known := s.archives[w.Packet.Digest]; known || !w.Packet.Archive.Digest.IsZero() {
+			continue
+		}
+		a, err := s.o.Server.ArchiveOf(ctx, w.Packet.Digest)
+		if err != nil {
+			return err
+		}
+		s.archives[w.Packet.Digest] = a
 	}
-	return s.fetch.Missing(&whole)
+	return s.fetch.Fetch(ctx, s.complete(o))
 }
 
-// Archive returns the archive of a packet, all of it and verified.
-func (s *Source) Archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
-	whole := *p
-	if whole.Archive.Digest.IsZero() {
-		a, known := s.archives[p.Digest]
-		if !known {
-			var err error
-			if a, err = s.o.Server.ArchiveOf(ctx, p.Digest); err != nil {
-				return nil, err
-			}
-			s.archives[p.Digest] = a
+// complete returns the order with what is known of archives.
+func (s *Source) complete(o *txn.Order) *txn.Order {
+	out := *o
+	out.Wants = slices.Clone(o.Wants)
+	for n := range out.Wants {
+		if w := &out.Wants[n]; w.Packet.Archive.Digest.IsZero() {
+			whole := *w.Packet
+			whole.Archive = s.archives[whole.Digest]
+			w.Packet = &whole
 		}
-		whole.Archive = a
 	}
-	return s.fetch.Archive(ctx, &whole, use)
+	return &out
 }
+
+// Content is as in txn.Source.
+func (s *Source) Content(d james.Digest) (string, error) { return s.fetch.Content(d) }
+
+// Forget is as in txn.Source.
+func (s *Source) Forget(contents []james.Digest) { s.fetch.Forget(contents) }

@@ -19,7 +19,7 @@ type state struct {
 
 // prepare makes the directories.
 func (s *state) prepare() error {
-	for _, dir := range []string{manifestDir, archiveDir} {
+	for _, dir := range []string{manifestDir, archiveDir, contentDir} {
 		if err := s.disk.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}

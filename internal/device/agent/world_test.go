@@ -1,8 +1,10 @@
 package agent_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
+	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/txn"
@@ -29,21 +32,38 @@ type packet struct {
 	archive  []byte
 }
 
-// newPacket makes a packet whose archive has size bytes.
-func newPacket(t testing.TB, name, version string, size int, entries ...james.Entry) *packet {
+// tarSize is what a tar with one file has besides its content, if that is in whole
+// blocks.
+const tarSize = 3 * 512
+
+// newPacket makes a packet whose archive has size bytes, if it can be as small, and
+// holds one file.
+func newPacket(t testing.TB, name, version string, size int) *packet {
 	t.Helper()
+	content := make([]byte, max(size-tarSize, size%512))
+	rand.NewChaCha8(sha256.Sum256([]byte(name + version))).Read(content)
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	h := &tar.Header{Name: "opt/" + name, Mode: 0o644, Size: int64(len(content)), Format: tar.FormatUSTAR}
+	if err := errors.Join(w.WriteHeader(h), second(w.Write(content)), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	entries, _, err := archive.Scan(t.Context(), bytes.NewReader(buf.Bytes()), archive.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := &james.Manifest{Name: name, Tags: james.MustTags(version), Entries: entries}
 	_, digest, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := make([]byte, size)
-	rand.NewChaCha8([32]byte(digest)).Read(archive)
-	p := &packet{manifest: m, archive: archive}
+	p := &packet{manifest: m, archive: buf.Bytes()}
 	p.Packet = james.Packet{Digest: digest, Name: name, Tags: m.Tags,
-		Archive: james.Archive{Digest: james.DigestOf(archive), Size: int64(size), Format: "tar"}}
+		Archive: james.Archive{Digest: james.DigestOf(p.archive), Size: int64(buf.Len()), Format: "tar"}}
 	return p
 }
+
+func second(_ int, err error) error { return err }
 
 // server is a jamesd for one device, in memory.
 type server struct {
@@ -397,21 +417,43 @@ func (i *installer) stage(ctx context.Context, plan *james.Plan, src txn.Source)
 		if s.New == nil {
 			continue
 		}
-		if _, err := src.Manifest(ctx, s.New); err != nil {
-			return err
-		}
-		here := storage{missing: src.Missing(s.New)}
-		r, err := src.Archive(ctx, s.New, func(n int64) { here.stored += n })
-		i.storage = append(i.storage, here)
+		m, err := src.Manifest(ctx, s.New)
 		if err != nil {
 			return err
 		}
-		raw, err := io.ReadAll(r)
-		if err := errors.Join(err, r.Close()); err != nil {
+		if err := i.fetch(ctx, src, s.New, m); err != nil {
 			return err
 		}
-		if james.DigestOf(raw) != s.New.Archive.Digest {
-			return james.Errorf(james.KindCorrupt, s.New.Name, "is not the archive")
+	}
+	return nil
+}
+
+// fetch fetches the files of a packet and compares them.
+func (i *installer) fetch(ctx context.Context, src txn.Source, p *james.Packet, m *james.Manifest) error {
+	here := storage{}
+	o := &txn.Order{Wants: []txn.Want{{Packet: p, Manifest: m}}, Use: func(n int64) { here.stored += n }}
+	for k := range m.Entries {
+		if m.Entries[k].Size > 0 {
+			o.Wants[0].Entries = append(o.Wants[0].Entries, k)
+		}
+	}
+	here.missing = src.Missing(o)
+	err := src.Fetch(ctx, o)
+	i.storage = append(i.storage, here)
+	if err != nil {
+		return err
+	}
+	for _, k := range o.Wants[0].Entries {
+		path, err := src.Content(m.Entries[k].Digest)
+		if err != nil {
+			return err
+		}
+		raw, err := src.Dir().ReadFile(path, m.Entries[k].Size)
+		if err != nil {
+			return err
+		}
+		if james.DigestOf(raw) != m.Entries[k].Digest {
+			return james.Errorf(james.KindCorrupt, p.Name, "has another content")
 		}
 	}
 	return nil

@@ -112,6 +112,32 @@ func (d *Disk) Link(from, to string) error {
 	})
 }
 
+// LinkFrom makes to another name of the file at path of another disk; both are
+// physical there and here. The operation is one of d. It fails with errors.Is(err,
+// unix.EXDEV) between two mounts; see Unlinkable.
+func (d *Disk) LinkFrom(from *Disk, path, to string) error {
+	return d.do(Op{Name: "link", Path: from.Abs(path), To: d.Abs(to)}, func() error {
+		dirA, nameA := split(path)
+		fd, err := from.walk(dirA, unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return d.inDir(to, func(dir int, name string) error { return unix.Linkat(fd, nameA, dir, name, 0) })
+	})
+}
+
+// Unlinkable reports whether err says that a file cannot have another name there,
+// which a copy can.
+func Unlinkable(err error) bool {
+	for _, e := range []error{unix.EXDEV, unix.EPERM, unix.EMLINK, unix.ENOTSUP, unix.ENOSYS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // Symlink makes a symbolic link at path that holds target.
 func (d *Disk) Symlink(target, path string, m Meta) error {
 	err := d.do(Op{Name: "symlink", Path: d.Abs(path), To: target}, func() error {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,44 @@ func (d *Disk) SetMeta(path string, m Meta) error {
 	}
 	defer unix.Close(fd)
 	return d.setMeta(path, info.Type, fd, m)
+}
+
+// TakeOver gives the regular file at path, which another name of it may have given
+// other metadata, the metadata of m and none else: attributes that m has not are
+// removed, but for the labels of security modules. It opens nothing, so the file may
+// have any mode. It fails with KindConflict where something else lies at path, and
+// where the file has not size bytes.
+func (d *Disk) TakeOver(path string, size int64, m Meta) error {
+	info, err := d.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Type != james.TypeFile || info.Size != size {
+		return james.Errorf(james.KindConflict, d.Abs(path), "is a %s of %d bytes, not a file of %d", info.Type, info.Size, size)
+	}
+	have, err := d.Xattrs(path)
+	if err != nil {
+		return err
+	}
+	for _, attr := range slices.Sorted(maps.Keys(have)) {
+		if _, ok := m.Xattrs[attr]; ok || !isGiven(attr) || !d.Settable(attr) {
+			continue
+		}
+		if err := d.RemoveXattr(path, attr); err != nil {
+			return err
+		}
+	}
+	return d.setMeta(path, james.TypeFile, -1, m)
+}
+
+// isGiven reports whether an attribute is one that somebody gives a file, unlike the
+// labels of security modules.
+func isGiven(attr string) bool {
+	switch namespace, _, _ := strings.Cut(attr, "."); namespace {
+	case "user", "trusted":
+		return true
+	}
+	return attr == "security.capability" || strings.HasPrefix(attr, "system.posix_acl_")
 }
 
 // setMeta is SetMeta for a path of known type; fd is open on a file or directory

@@ -68,6 +68,20 @@ func (d *Disk) reserve(path string, size int64) (*Reservation, error) {
 	return r, nil
 }
 
+// Grow takes size bytes more. It fails as Reserve does; what was taken before stays.
+func (r *Reservation) Grow(size int64) error {
+	if r == nil || size <= 0 {
+		return nil
+	}
+	return r.d.do(Op{Name: "reserve", Path: r.dir, Size: r.left + size}, func() error {
+		_, err := retry(func() (int, error) { return 0, unix.Fallocate(r.fd, 0, r.left, size) })
+		if err == nil {
+			r.left += size
+		}
+		return err
+	})
+}
+
 // nameless opens a new file in a directory that no name leads to.
 func (d *Disk) nameless(path string) (int, error) {
 	fd, err := d.walk(path, unix.O_TMPFILE|unix.O_WRONLY)

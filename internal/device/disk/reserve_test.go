@@ -136,3 +136,46 @@ func TestReserveNothing(t *testing.T) {
 	r.Use(1)
 	r.Close()
 }
+
+// TestGrow takes more for a reservation, until there is no more.
+func TestGrow(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "ext4")
+	mounttest.Ext4(t, dir, 32)
+	d, err := disk.Open(dir, disk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	free := func() int64 {
+		s, err := d.Space(".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Free
+	}
+	before := free()
+	r, err := d.Reserve(".", 4<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.Use(3 << 20)
+	if err := r.Grow(5 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if taken := before - free(); taken < 5<<20 || taken > 7<<20 {
+		t.Errorf("%d bytes are taken", taken)
+	}
+	if err := r.Grow(before); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("more than there is: %v", err)
+	}
+	r.Use(10 << 20)
+	if taken := before - free(); taken > 1<<20 {
+		t.Errorf("%d bytes are taken when all is used", taken)
+	}
+	var none *disk.Reservation
+	if err := none.Grow(1); err != nil {
+		t.Error(err)
+	}
+}

@@ -46,12 +46,15 @@ type claims struct {
 	// besides has the packet that stays and whose version of a configuration file
 	// may lie there.
 	besides map[string]james.App
+	// places learn where contents lie that are asked for; nil asks for none.
+	places places
 }
 
 // loadClaims returns the claims of all that is installed, with the links that are
 // on the disk now. going are the manifests of those that do not stay.
-func (i *Installer) loadClaims(ctx context.Context, over *view, going map[string]*james.Manifest) (*claims, error) {
-	c := &claims{files: map[string]*claim{}, dirs: map[string]james.App{}, besides: map[string]james.App{}}
+// p learns where contents lie.
+func (i *Installer) loadClaims(ctx context.Context, over *view, going map[string]*james.Manifest, p places) (*claims, error) {
+	c := &claims{files: map[string]*claim{}, dirs: map[string]james.App{}, besides: map[string]james.App{}, places: p}
 	for _, a := range i.inventory().Apps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -99,6 +102,9 @@ func (c *claims) add(over *view, by *claimant, m *james.Manifest, isConfig func(
 		path, err := over.locate(e.Path)
 		if err != nil {
 			return err
+		}
+		if digest, ok := c.places.asks(m, e); ok {
+			c.places[digest] = append(c.places[digest], path)
 		}
 		k := &claim{by: by}
 		if isConfig(e, path) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/disk/disktest"
+	"github.com/trusch/jamesd/internal/device/disk/mounttest"
 	"github.com/trusch/jamesd/internal/device/script"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -40,6 +41,7 @@ type ordeal struct {
 // spec is what a process needs to know to carry the plan out.
 type spec struct {
 	Each      bool
+	Apart     string // where sources are, if on another file system; "" is beside the root
 	StateDir  string // in the device's directory
 	Plan      james.Plan
 	Manifests map[string][]byte
@@ -55,6 +57,10 @@ func newOrdeal(t *testing.T, s scenario, seed uint64) *ordeal {
 	t.Helper()
 	o := &ordeal{scenario: s, dir: scratch(t), seed: seed, tally: &tally{Name: s.name}}
 	o.spec = spec{Each: s.each, StateDir: s.stateDir()}
+	if s.apart {
+		o.spec.Apart = filepath.Join(t.TempDir(), "apart")
+		mounttest.Tmpfs(t, o.spec.Apart, "size=64m")
+	}
 	w := o.device("first", newPackets())
 	w.t = t
 	defer w.close()
@@ -147,7 +153,7 @@ func (s *scenario) stateDir() string {
 func (o *ordeal) device(name string, p *packets) *world {
 	base := filepath.Join(o.dir, name)
 	w := newDevice(base, &o.spec, p)
-	for _, dir := range []string{w.root, w.state} {
+	for _, dir := range []string{w.root, w.state, w.source} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			panic(err)
 		}
@@ -157,6 +163,10 @@ func (o *ordeal) device(name string, p *packets) *world {
 
 func newDevice(base string, s *spec, p *packets) *world {
 	w := &world{root: filepath.Join(base, "root"), state: filepath.Join(base, s.StateDir), packets: p, each: s.Each}
+	w.source = filepath.Join(base, "source")
+	if s.Apart != "" {
+		w.source = filepath.Join(s.Apart, filepath.Base(base))
+	}
 	w.runner = script.Runner{Timeout: time.Minute, Grace: 100 * time.Millisecond}
 	w.opts.Now = func() time.Time { return then } // so that each run's journal is the same
 	return w
@@ -165,9 +175,9 @@ func newDevice(base string, s *spec, p *packets) *world {
 // dirs are the trees that are followed.
 func (o *ordeal) dirs(w *world) []string {
 	if strings.HasPrefix(w.state, w.root+"/") {
-		return []string{w.root}
+		return []string{w.root, w.source}
 	}
-	return []string{w.root, w.state}
+	return []string{w.root, w.state, w.source}
 }
 
 func (o *ordeal) read(w *world) (*disktest.Image, error) { return disktest.Read(o.dirs(w)...) }

@@ -4,13 +4,31 @@
 // # How
 //
 // Prepare reads, decides everything and refuses what can be refused: it turns
-// the plan into a list of operations on physical paths. Stage unpacks the new
+// the plan into a list of operations on physical paths. Stage brings the new
 // files into a work area, ".jamesc" in the topmost directory of each mount that
-// is touched, verifies and syncs them. Then the whole list is written to the
+// is touched, verified, and syncs them. Then the whole list is written to the
 // journal, and from here on the device changes: old files are renamed into the
 // work area ("away"), new ones out of it ("place"), and scripts run in between.
 // At last everything is synced, the commit record is written, the inventory
 // replaced and the work area removed.
+//
+// # Contents
+//
+// What an installed file holds, of whatever packet and at whatever path, is copied
+// from there and verified while it is read; one that is not what its manifest says
+// is as good as none. All else is ordered from the Source, with one Order for the
+// plan. What that has stored becomes a file of the work area by a hard link, where
+// both are on one mount, and by a verified copy elsewhere.
+//
+// A linked file is one inode with two names until Forget. It is as safe as a copy:
+// its content is synced through its name in the work area, with everything else,
+// before the journal says "ready", so it does not matter whether the Source has
+// synced anything, nor what a power cut makes of the Source's name. Mode, owner,
+// time and attributes are set through the name in the work area, after those that
+// an earlier try has left were taken away. Undoing moves the name back and removes it;
+// the Source keeps its own. After the commit record the Source removes its name,
+// which leaves the installed file alone; where a crash is faster, the name stays and
+// the Source must not write to it: see there.
 //
 // # What always holds
 //
@@ -55,5 +73,6 @@
 // a postrm without a preinst cleans up all the same. A mirror that fails is told
 // in the report and stops nothing. docs/scripts.md says this to operators.
 //
-// The package knows no servers and no archives' formats: it is handed a Source.
+// The package knows no servers and no formats of archives or streams: it is handed
+// a Source.
 package txn

@@ -66,40 +66,6 @@ func (m member) xattr(name, value string) member {
 	return m
 }
 
-// packets is a txn.Source of what pack has made.
-type packets struct {
-	manifests map[james.Digest]*james.Manifest
-	archives  map[james.Digest][]byte
-	// health are the limits of the health checks of what is packed next.
-	health  *james.Health
-	missing int64 // of each archive
-	asked   int   // how often for an archive
-	// spoil, where set, changes an archive on its way.
-	spoil func(io.Reader) io.Reader
-}
-
-func newPackets() *packets {
-	return &packets{manifests: map[james.Digest]*james.Manifest{}, archives: map[james.Digest][]byte{}}
-}
-
-func (p *packets) Manifest(_ context.Context, pk *james.Packet) (*james.Manifest, error) {
-	if m, ok := p.manifests[pk.Digest]; ok {
-		return m, nil
-	}
-	return nil, james.Errorf(james.KindNotFound, pk.Name, "no such packet")
-}
-
-func (p *packets) Archive(_ context.Context, pk *james.Packet, _ func(int64)) (io.ReadCloser, error) {
-	p.asked++
-	var r io.Reader = bytes.NewReader(p.archives[pk.Digest])
-	if p.spoil != nil {
-		r = p.spoil(r)
-	}
-	return io.NopCloser(r), nil
-}
-
-func (p *packets) Missing(*james.Packet) int64 { return p.missing }
-
 // pack makes a packet of "name tag,tag". Scripts are given as name: body.
 func (p *packets) pack(t testing.TB, app string, scripts map[james.ScriptName]string, members ...member) *james.Packet {
 	t.Helper()
@@ -144,6 +110,7 @@ func (p *packets) pack(t testing.TB, app string, scripts map[james.ScriptName]st
 type world struct {
 	t           testing.TB
 	root, state string
+	source      string // where contents are stored; "" is beside the root
 	*packets
 	hook   disk.Hook
 	each   bool // fsync every file by itself
@@ -185,12 +152,19 @@ func (w *world) open() error {
 	if err != nil {
 		return err
 	}
+	if w.source == "" {
+		w.source = filepath.Join(filepath.Dir(w.root), "source")
+	}
+	from, err := d.At(w.source)
+	if err != nil {
+		return errors.Join(err, d.Close())
+	}
+	w.packets.open(from)
 	o := w.opts
 	o.Disk, o.StateDir, o.Scripts = d, w.state, &w.runner
 	in, err := txn.Open(o)
 	if err != nil {
-		d.Close()
-		return err
+		return errors.Join(err, from.Close(), d.Close())
 	}
 	w.disk, w.in = d, in
 	return nil
@@ -206,6 +180,7 @@ func (w *world) mustStart() {
 func (w *world) close() {
 	if w.in != nil {
 		w.in.Close()
+		w.packets.dir.Close()
 		w.disk.Close()
 		w.in, w.disk = nil, nil
 	}
@@ -267,7 +242,7 @@ func (w *world) checkClean() {
 		names[e.Name()] = true
 	}
 	for name := range names {
-		if !slices.Contains([]string{"state.json", "state.backup.json", "journal", "lock", "turn", "id", "manifests", "run"}, name) {
+		if !slices.Contains([]string{"state.json", "state.backup.json", "journal", "lock", "turn", "id", "manifests", "run", "source"}, name) {
 			w.t.Fatalf("left in the state directory: %s", name)
 		}
 	}

@@ -22,9 +22,6 @@ type staged struct {
 	late bool
 	// file is, of a hard link whose file is staged for the link alone, that file.
 	file *james.Entry
-	// from, where set, is the physical path of a file of the device that has the
-	// content.
-	from string
 }
 
 // install decides what a step's new packet brings: first all that is in the way

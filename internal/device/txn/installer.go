@@ -17,16 +17,6 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// Source is where a plan's packets come from.
-type Source interface {
-	Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error)
-	// Archive returns the whole archive, as it was uploaded. It calls use right
-	// before it stores bytes in the state directory, with their number.
-	Archive(ctx context.Context, p *james.Packet, use func(bytes int64)) (io.ReadCloser, error)
-	// Missing returns how many bytes Archive would store now.
-	Missing(p *james.Packet) int64
-}
-
 // Options says what an Installer works with. Disk and StateDir are required.
 type Options struct {
 	Disk *disk.Disk // the install root; the caller closes it
@@ -244,7 +234,7 @@ func (i *Installer) setInventory(inv *inventory) {
 // the plan is refused, afterwards it is undone or, if nothing is left to do,
 // committed; one that is on probation is left so.
 func (i *Installer) Apply(ctx context.Context, plan *james.Plan, src Source) (*james.Report, error) {
-	t := &txn{i: i, plan: plan, started: i.Now().UTC()}
+	t := &txn{i: i, src: src, plan: plan, started: i.Now().UTC()}
 	log := i.Log.WithFields(logrus.Fields{"txn": plan.ID.Short(), "revision": plan.Revision})
 	t.log = log
 	leave, err := i.enter(ctx)

@@ -17,14 +17,6 @@ type mender struct {
 	at  map[string]int // the step of an app
 	// mkdirs, places and finish are the ops that follow those that take away.
 	mkdirs, places, finish []*op
-	sources                []source
-}
-
-// source is a file on the device that has the content of an entry.
-type source struct {
-	step  *step
-	entry int
-	path  string
 }
 
 // prepareRepair makes the list of ops that puts the findings right. What cannot
@@ -52,10 +44,9 @@ func (t *txn) prepareRepair(ctx context.Context, src Source, found []finding, v 
 	for _, dir := range slices.Sorted(maps.Keys(b.ours)) {
 		t.next.Dirs = append(t.next.Dirs, james.Path(dir))
 	}
-	if err := b.checkAreas(); err != nil {
-		return err
-	}
-	return b.checkSpace(src)
+	known := stagedPlaces(t.steps)
+	known.find(t.i, b.first, spoilt(v.found))
+	return t.admit(src, known)
 }
 
 // mend decides how each finding is put right: directories first, from the top.
@@ -81,8 +72,10 @@ func (b *mender) mend(ctx context.Context, found []finding) error {
 			}
 		}
 	}
-	if err := b.link(); err != nil {
-		return err
+	for n, s := range b.steps {
+		if err := b.checkLinks(n, s); err != nil {
+			return &stepError{s, err}
+		}
 	}
 	b.barrier(opAway)
 	b.ops = slices.Concat(b.ops, b.mkdirs, b.places, b.finish)
@@ -175,7 +168,7 @@ func fileOf(m *james.Manifest, k int) int {
 }
 
 // mendFile replaces a file with all its names. Nothing is decided before all of it
-// can be done. Where the right content lies somewhere it is taken from there.
+// can be done.
 func (b *mender) mendFile(g *group) error {
 	app, s := g.findings[0].App, b.stepOf(g.findings[0])
 	paths := map[int]string{}
@@ -188,11 +181,6 @@ func (b *mender) mendFile(g *group) error {
 		if path != "" {
 			paths[k] = path
 		}
-	}
-	if path, err := b.sound(g, paths); err != nil {
-		return err
-	} else if path != "" {
-		b.sources = append(b.sources, source{s, g.file, path})
 	}
 	from := len(b.ops)
 	for _, k := range g.names {
@@ -236,48 +224,4 @@ func (b *mender) reach(s *step, e *james.Entry) (string, []*op, error) {
 			WithHint("move what is in it away")
 	}
 	return path, made, err
-}
-
-// sound returns a path of the group at which the right content lies, "" for none.
-func (b *mender) sound(g *group, paths map[int]string) (string, error) {
-	kinds, spoilt := map[int]james.ChangeKind{}, map[[2]uint64]bool{}
-	for _, f := range g.findings {
-		kinds[f.entry] = f.Kind
-		if f.Kind == james.ChangedContent {
-			info, err := b.i.Disk.Lstat(f.path)
-			if err != nil {
-				return "", err
-			}
-			spoilt[[2]uint64{info.Dev, info.Ino}] = true // under all its names
-		}
-	}
-	for _, k := range g.names {
-		if kinds[k] == james.ChangedMissing || kinds[k] == james.ChangedType || paths[k] == "" {
-			continue
-		}
-		info, err := b.i.Disk.Lstat(paths[k])
-		if err != nil {
-			return "", err
-		}
-		if info.Type == james.TypeFile && !spoilt[[2]uint64{info.Dev, info.Ino}] {
-			return paths[k], nil
-		}
-	}
-	return "", nil
-}
-
-// link completes what is staged, for hard links, and says what of it needs no
-// archive.
-func (b *mender) link() error {
-	for n, s := range b.steps {
-		if err := b.checkLinks(n, s); err != nil {
-			return &stepError{s, err}
-		}
-	}
-	for _, from := range b.sources {
-		if st := from.step.New.staged[from.entry]; st != nil {
-			st.from = from.path
-		}
-	}
-	return nil
 }

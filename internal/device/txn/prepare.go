@@ -45,6 +45,7 @@ type builder struct {
 	// ones that have another mode or owner than their packet gave them.
 	isConfig  map[*james.Manifest]func(*james.Entry, string) bool
 	localMeta map[string]*disk.Info
+	known     places // where contents of the new packets are
 }
 
 // maxPasses bounds how often the list of ops is made. A second time is needed
@@ -67,14 +68,26 @@ func (t *txn) prepare(ctx context.Context, src Source) error {
 		if !b.again {
 			t.next = b.nextInventory(next)
 			t.next.Last = &committed{t.plan.ID, t.plan.Revision, b.inv.Serial + 1}
-			if err := b.checkAreas(); err != nil {
-				return err
-			}
-			return b.checkSpace(src)
+			return t.admit(src, b.known)
 		}
 	}
 	return james.Errorf(james.KindConflict, "plan", "has packets that replace each other in a way that depends on itself").
 		WithHint("install them one after the other")
+}
+
+// admit refuses what cannot be done with the work areas and the room that there is.
+// It finds out where contents come from.
+func (t *txn) admit(src Source, known places) error {
+	if err := t.checkAreas(); err != nil {
+		return err
+	}
+	if err := t.findContents(known); err != nil {
+		return err
+	}
+	if err := t.findLinks(src); err != nil {
+		return err
+	}
+	return t.checkSpace(src)
 }
 
 // newBuilder returns a builder that has decided nothing yet.
@@ -86,6 +99,7 @@ func (t *txn) newBuilder(yields map[string]map[string]bool) *builder {
 		coming: map[string]*claim{}, yields: yields, taken: map[string]map[james.Path]bool{}, orphaned: map[string]*claim{}, gone: map[string]bool{},
 		mounts: map[uint64]int{}, areaOf: map[string]int{},
 		isConfig: map[*james.Manifest]func(*james.Entry, string) bool{}, localMeta: map[string]*disk.Info{},
+		known: newPlaces(t.steps),
 	}
 	for _, dir := range b.inv.Dirs {
 		b.ours[string(dir)] = true
@@ -111,7 +125,7 @@ func (b *builder) build(ctx context.Context) (err error) {
 			going[s.Old.App.Name] = s.Old.m
 		}
 	}
-	if b.before, err = b.i.loadClaims(ctx, b.first, going); err != nil {
+	if b.before, err = b.i.loadClaims(ctx, b.first, going, b.known); err != nil {
 		return err
 	}
 	for n, s := range b.steps {

@@ -371,24 +371,34 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// TestFullWhileStaging fails every write of content once.
+// TestFullWhileStaging has the disk full when content comes to it.
 func TestFullWhileStaging(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.mustStart()
-	before := w.tree(true)
-	w.hook = func(before bool, op disk.Op) error {
-		if before && op.Name == "write" && strings.Contains(op.Path, ".jamesc") {
-			return syscall.ENOSPC
-		}
-		return nil
+	for name, full := range map[string]func(disk.Op) bool{
+		"fetched": func(op disk.Op) bool { return op.Name == "write" && strings.Contains(op.Path, "/source/") },
+		"linked":  func(op disk.Op) bool { return op.Name == "link" && strings.Contains(op.To, "/.jamesc/") },
+		"copied":  func(op disk.Op) bool { return op.Name == "write" && strings.Contains(op.Path, "/.jamesc/") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.mustStart()
+			w.must(install(w.pack(t, "b v1", nil, file("here", "2"))))
+			before := w.tree(true)
+			w.hook = func(before bool, op disk.Op) error {
+				if before && full(op) {
+					return syscall.ENOSPC
+				}
+				return nil
+			}
+			r := w.apply(install(w.pack(t, "a v1", nil, file("x", "1"), file("y", "2"))))
+			if r.Result != james.Refused || r.Kind != james.KindUnavailable || !strings.Contains(r.Error, syscall.ENOSPC.Error()) {
+				t.Fatalf("%+v", r)
+			}
+			if d := diff(before, w.tree(true)); d != "" {
+				t.Error(d)
+			}
+			w.checkClean()
+		})
 	}
-	r := w.apply(install(w.pack(t, "a v1", nil, file("x", "1"))))
-	if r.Result != james.Refused || r.Kind != james.KindUnavailable || !strings.Contains(r.Error, syscall.ENOSPC.Error()) {
-		t.Fatalf("%+v", r)
-	}
-	if d := diff(before, w.tree(true)); d != "" {
-		t.Error(d)
-	}
-	w.checkClean()
 }

@@ -115,14 +115,17 @@ func packetOf(a james.App) *james.Packet {
 	return &james.Packet{Digest: a.Digest, Name: a.Name, Tags: a.Tags}
 }
 
-// prefetch has src fetch the archives that are needed, before anybody is kept from
+// prefetch has src fetch the contents that are needed, before anybody is kept from
 // a transaction.
 func (i *Installer) prefetch(ctx context.Context, src Source, found []finding, out *Repairs) error {
+	not := spoilt(found)
 	wanted := slices.DeleteFunc(damaged(found), func(f finding) bool { return !f.fetch })
 	for _, of := range byApp(wanted) {
-		in, err := src.Archive(ctx, packetOf(of[0].app), func(int64) {})
+		o, err := i.repairOrder(of, not)
+		if err == nil && !o.Empty() {
+			err = src.Fetch(ctx, o)
+		}
 		if err == nil {
-			in.Close() // it is only read
 			continue
 		}
 		if err := out.fail(ctx, of, err); err != nil {
@@ -130,6 +133,49 @@ func (i *Installer) prefetch(ctx context.Context, src Source, found []finding, o
 		}
 	}
 	return nil
+}
+
+// repairOrder orders the contents of what is damaged of an app and nowhere else on
+// the device. The packet itself may help to get them.
+func (i *Installer) repairOrder(found []finding, not map[string]bool) (*Order, error) {
+	app := found[0].app
+	m, err := i.manifest(app)
+	if err != nil {
+		return nil, err
+	}
+	known := places{}
+	for _, f := range found {
+		known[m.Entries[fileOf(m, f.entry)].Digest] = nil
+	}
+	known.find(i, newView(i.Disk), not)
+	var entries []int
+	for _, f := range found {
+		k := fileOf(m, f.entry)
+		e := &m.Entries[k]
+		if paths, asked := known[e.Digest]; asked && e.Size > 0 && len(i.present(paths, e.Size)) == 0 {
+			entries = append(entries, k)
+			delete(known, e.Digest)
+		}
+	}
+	o := &Order{Use: func(int64) {}}
+	if len(entries) > 0 {
+		slices.Sort(entries)
+		o.Wants = []Want{{packetOf(app), m, entries}}
+	}
+	o.Base = i.baseOf(o)
+	return o, i.addHave(o, []james.App{app})
+}
+
+// spoilt returns the paths at which the right content does not lie.
+func spoilt(found []finding) map[string]bool {
+	not := map[string]bool{}
+	for _, f := range found {
+		switch f.Kind {
+		case james.ChangedContent, james.ChangedMissing, james.ChangedType, james.ChangedConfig:
+			not[f.path] = true
+		}
+	}
+	return not
 }
 
 // byApp returns the findings of each app.
@@ -160,7 +206,7 @@ func (i *Installer) repairFiles(ctx context.Context, src Source, o Verification,
 	if err != nil {
 		return err
 	}
-	t := &txn{i: i, plan: &james.Plan{}, started: i.Now().UTC(), log: i.Log.WithField("txn", "repair")}
+	t := &txn{i: i, src: src, plan: &james.Plan{}, started: i.Now().UTC(), log: i.Log.WithField("txn", "repair")}
 	defer t.close()
 	found := slices.DeleteFunc(damaged(v.found), func(f finding) bool {
 		_, gaveUp := out.Reasons[f.Change]

@@ -15,6 +15,7 @@ type scenario struct {
 	name  string
 	each  bool                        // fsync every file by itself
 	state string                      // the agent's own directory, seen from the device's; "" is "state"
+	apart bool                        // contents come from another file system
 	root  bool                        // needs the superuser
 	uid   uint32                      // of the user that the agent is, where the superuser runs the tests
 	setUp func(w *world) []james.Step // makes the device as it is before and returns the plan
@@ -230,6 +231,33 @@ var scenarios = []scenario{{
 		b := w.pack(w.t, "b v1", logging(james.HealthCheck, james.Postrm), file("srv/b", "1"))
 		w.must(install(v1))
 		return []james.Step{upgrade(v1, v2), install(b)}
+	},
+}, {
+	name: "reuse",
+	setUp: func(w *world) []james.Step {
+		w.put("usr/theirs")
+		old := w.pack(w.t, "old v1", logging(james.Postrm), file("usr/old/a", "the same").mode(0o600), file("usr/old/edited", "was edited"), file("usr/old/links", "linked"), hardlink("usr/old/link", "usr/old/links"))
+		up1 := w.pack(w.t, "up v1", nil, file("usr/up", "1"), file("usr/stays", "it stays"), file("etc/conf", "configured"))
+		up2 := w.pack(w.t, "up v2", logging(james.Preinst), file("usr/up", "the same"), file("usr/stays", "it stays").mode(0o711), file("usr/edited", "was edited"), file("etc/conf", "configured"), file("usr/conf", "configured"))
+		new := w.pack(w.t, "new v1", nil, file("usr/new/a", "the same").mode(0o751), file("usr/new/links", "linked"), file("usr/new/up", "1"), file("usr/new/come", "new"), file("usr/new/also", "new"))
+		w.must(install(old), install(up1))
+		w.write("usr/old/edited", "was Edited")
+		w.write("etc/conf", "Configured")
+		return []james.Step{remove(old), upgrade(up1, up2), install(new)}
+	},
+}, {
+	name:  "from elsewhere",
+	apart: true,
+	each:  true,
+	root:  true,
+	setUp: func(w *world) []james.Step {
+		w.put("usr/theirs")
+		v1 := w.pack(w.t, "a v1", nil, file("usr/a", "1"), file("usr/edited", "edited"), file("usr/same", "the same"))
+		v2 := w.pack(w.t, "a v2", logging(james.Postinst), file("usr/a", "2").mode(0o4750).owner(3, 4), file("usr/b", "edited"), file("usr/c", "the same").xattr("user.note", "c"), file("share/sparse", holes("s")), file("usr/copy", "2"))
+		w.sparse(v2, "share/sparse")
+		w.must(install(v1))
+		w.write("usr/edited", "Edited")
+		return []james.Step{upgrade(v1, v2)}
 	},
 }, {
 	name: "reinstall",

@@ -16,12 +16,13 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// Space is counted before the first byte of an archive is asked for, and taken at
-// once: who fills the disk while a slow link brings the archives gets what is
-// left, not what the plan needs. The old files stay until the end, so all new
-// ones count in full, as do the archives. What is taken is given free piece by
-// piece, right before it is used, and when all is staged. Only room for files
-// can be taken, not their number.
+// Space is counted before the first byte is asked for, and taken at once: who fills
+// the disk while a slow link brings contents gets what is left, not what the plan
+// needs. The old files stay until the end, so all new ones count in full. What is
+// fetched counts where the source stores it, and once more where it has to be
+// copied; what is reused from installed files only where it is copied to. What is
+// taken is given free piece by piece, right before it is used, and when all is
+// staged. Only room for files can be taken, not their number.
 
 const (
 	// slack is what must be left on a file system beyond what is counted, in bytes:
@@ -54,24 +55,28 @@ type account struct {
 
 // room is what a transaction takes of the disk.
 type room struct {
-	areas []*account // by work area
-	state *account
-	all   []*account
+	areas  []*account // by work area
+	state  *account
+	source *account
+	all    []*account
+	// missing is what the source has still to store, in bytes, and partial what the
+	// last blocks of its files take besides.
+	missing, partial int64
 }
 
 // checkSpace refuses a plan for which there is not enough room.
-func (b *builder) checkSpace(src Source) error {
-	r, err := b.openRoom()
+func (t *txn) checkSpace(src Source) error {
+	r, err := t.openRoom(src)
 	if err != nil {
 		return err
 	}
-	b.room = r
-	for _, o := range b.ops {
+	t.room = r
+	for _, o := range t.ops {
 		r.op(o)
 	}
-	for _, s := range b.steps {
+	for _, s := range t.steps {
 		if s.New != nil {
-			r.step(s, src)
+			r.step(s)
 		}
 		for _, side := range []*side{s.Old, s.New} {
 			if side != nil {
@@ -79,7 +84,13 @@ func (b *builder) checkSpace(src Source) error {
 			}
 		}
 	}
-	inventory, err := json.Marshal(b.next)
+	t.countContents()
+	if o := t.order(); !o.Empty() {
+		r.missing = src.Missing(o)
+		r.source.add(r.partial)
+		r.source.add(r.missing)
+	}
+	inventory, err := json.Marshal(t.next)
 	if err != nil {
 		return james.Errorf(james.KindInternal, nextFile, "%w", err)
 	}
@@ -89,11 +100,31 @@ func (b *builder) checkSpace(src Source) error {
 	return r.check()
 }
 
+// countContents counts what the files take in the work areas, and what their
+// number takes of the source's file system.
+func (t *txn) countContents() {
+	r := t.room
+	for _, c := range t.contents {
+		ordered := len(c.places) == 0
+		if e := t.sample(c); ordered {
+			r.source.files++
+			r.partial += r.source.takes(r.source.content(e)) - r.source.content(e)
+		}
+		for n, f := range c.files {
+			if e, st := t.entry(f); ordered && c.link && n == len(c.files)-1 {
+				r.areas[st.area].attributes(e)
+			} else {
+				r.areas[st.area].entry(e)
+			}
+		}
+	}
+}
+
 // openRoom returns an account for each file system: two mounts of one share it.
-func (b *builder) openRoom() (*room, error) {
+func (t *txn) openRoom(src Source) (*room, error) {
 	r, known := &room{}, map[uint64]*account{}
-	for _, a := range b.areas {
-		account, err := r.open(known, b.i.Disk, string(a.Top), a.dir())
+	for _, a := range t.areas {
+		account, err := r.open(known, t.i.Disk, string(a.Top), a.dir())
 		if err != nil {
 			return nil, err
 		}
@@ -102,13 +133,13 @@ func (b *builder) openRoom() (*room, error) {
 		}
 		r.areas = append(r.areas, account)
 	}
-	state, err := r.open(known, b.i.state, ".", runDir)
-	if err != nil {
+	var err error
+	if r.state, err = r.open(known, t.i.state, ".", runDir); err != nil {
 		return nil, err
 	}
-	r.state = state
-	state.add(stateSlack + slack) // some of it for records of other kinds than ops
-	return r, nil
+	r.state.add(stateSlack + slack) // some of it for records of other kinds than ops
+	r.source, err = r.open(known, src.Dir(), ".", ".")
+	return r, err
 }
 
 func (r *room) open(known map[uint64]*account, d *disk.Disk, on, dir string) (*account, error) {
@@ -175,15 +206,15 @@ func entryBytes(names ...string) int64 {
 	return int64(n)
 }
 
-// step counts what a step's new packet takes: its archive, as far as it is not
-// there, its files, and its manifest.
-func (r *room) step(s *step, src Source) {
+// step counts what a step's new packet takes: its manifest, and its files but for
+// their contents.
+func (r *room) step(s *step) {
 	r.state.file(manifestBytes(s.New.m))
-	if s.New.unpacks() {
-		r.state.file(src.Missing(s.New.packet))
-	}
 	for k, st := range s.New.staged {
-		r.areas[st.area].entry(cmp.Or(st.file, &s.New.m.Entries[k]))
+		e := cmp.Or(st.file, &s.New.m.Entries[k])
+		if e.Type != james.TypeFile || e.Size == 0 {
+			r.areas[st.area].entry(e)
+		}
 	}
 }
 
@@ -241,6 +272,11 @@ func (a *account) entry(e *james.Entry) {
 	default:
 		a.file(a.content(e))
 	}
+	a.attributes(e)
+}
+
+// attributes counts what an entry has besides its content.
+func (a *account) attributes(e *james.Entry) {
 	if len(e.Xattrs) > 0 {
 		a.add(a.space.Block)
 	}
@@ -302,6 +338,43 @@ func (t *txn) reserve() error {
 	return nil
 }
 
+// growRoom takes more room where more has to be fetched than was counted, as an
+// installed file turned out not to be what its manifest says.
+func (t *txn) growRoom(src Source) error {
+	r := t.room
+	missing := src.Missing(t.order())
+	more := missing - r.missing
+	if more <= 0 {
+		return nil
+	}
+	r.missing = missing
+	more += more / tables
+	space, err := src.Dir().Space(".")
+	if err != nil {
+		return err
+	}
+	if r.source.held == nil && more > space.Free {
+		err = unix.ENOSPC
+	} else {
+		err = r.source.held.Grow(more)
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		return james.Errorf(james.KindUnavailable, "", "not enough space: the file system of %s has %s free and %s more are needed, as installed files are not what they should be",
+			r.source.point, size(space.Free), size(more)).WithHint("free some space on %s", r.source.point)
+	}
+	return err
+}
+
+// useSource returns the Use of an order. With what is stored it gives free what the
+// last blocks of files take, until that is used up: files are not told apart.
+func (r *room) useSource() func(bytes int64) {
+	return func(bytes int64) {
+		more := min(r.source.takes(bytes)-bytes, r.partial)
+		r.partial -= more
+		r.source.held.Use(bytes + more)
+	}
+}
+
 // using gives room free for a file, and for what is read of its content right
 // before that is written.
 func (a *account) using(e *james.Entry, content io.Reader) io.Reader {
@@ -329,16 +402,6 @@ func (r *room) release() {
 	for _, a := range r.all {
 		a.held.Close()
 	}
-}
-
-// unpacks reports whether a file of the packet's archive is needed.
-func (s *side) unpacks() bool {
-	for k, st := range s.staged {
-		if s.m.Entries[k].Type == james.TypeFile && st.from == "" {
-			return true
-		}
-	}
-	return false
 }
 
 // size writes a number of bytes for people, rounded up.

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 
-	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/script"
 	"github.com/trusch/jamesd/pkg/james"
@@ -31,11 +29,14 @@ func (t *txn) stage(ctx context.Context, src Source) error {
 	if err := t.reserve(); err != nil {
 		return err
 	}
-	for n, s := range t.steps {
+	if err := t.stageContents(ctx, src); err != nil {
+		return err
+	}
+	for _, s := range t.steps {
 		if s.New == nil {
 			continue
 		}
-		if err := t.stageStep(ctx, src, n, s); err != nil {
+		if err := t.stageOthers(s); err != nil {
 			return &stepError{s, err}
 		}
 	}
@@ -114,13 +115,8 @@ func (t *txn) stageDirs() error {
 	return nil
 }
 
-// stageStep stages the files of a step's new packet.
-func (t *txn) stageStep(ctx context.Context, src Source, n int, s *step) error {
-	if s.New.unpacks() {
-		if err := t.unpack(ctx, src, s); err != nil {
-			return err
-		}
-	}
+// stageOthers stages what a step's new packet has besides contents.
+func (t *txn) stageOthers(s *step) error {
 	for k := range s.New.m.Entries {
 		st := s.New.staged[k]
 		if st == nil {
@@ -133,31 +129,6 @@ func (t *txn) stageStep(ctx context.Context, src Source, n int, s *step) error {
 		st.late = !known && st.local == nil && t.i.Disk.Privileged()
 	}
 	return nil
-}
-
-// unpack writes the archive's files into the work areas. Every byte is checked
-// against the manifest on the way.
-func (t *txn) unpack(ctx context.Context, src Source, s *step) error {
-	in, err := src.Archive(ctx, s.New.packet, t.room.state.held.Use)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	return archive.Extract(ctx, in, s.New.m, func(e *james.Entry, content io.Reader) error {
-		k, _ := entryIndex(s.New.m, e.Path)
-		st := s.New.staged[k]
-		if st == nil || st.from != "" {
-			return nil // the local file stays, or is copied
-		}
-		meta := t.ids.meta(e)
-		if st.local != nil {
-			meta.Mode, meta.UID, meta.GID = st.local.Mode, st.local.UID, st.local.GID
-		}
-		return t.staged(st, func(path string) error {
-			t.areas[st.area].batch.Add(path)
-			return t.i.Disk.WriteNew(path, t.room.areas[st.area].using(e, content), disk.New{Meta: meta, Size: e.Size, Sparse: e.Sparse})
-		})
-	})
 }
 
 // stageOther stages an entry that has no content.
@@ -173,30 +144,21 @@ func (t *txn) stageOther(side *side, e *james.Entry, st *staged) error {
 		case james.TypeFifo, james.TypeChar, james.TypeBlock:
 			return d.Mknod(path, e.Type, e.Major, e.Minor, t.ids.meta(e))
 		case james.TypeFile:
-			if st.from != "" {
-				return t.copyFile(st, e, path)
+			if e.Size == 0 {
+				return t.stageEmpty(e, st, path)
 			}
 		}
-		return nil // it was unpacked
+		return nil // it is staged
 	})
 }
 
-// copyFile stages a file with the content that another on the device has.
-func (t *txn) copyFile(st *staged, e *james.Entry, path string) error {
-	in, err := t.i.Disk.OpenFile(st.from)
-	if err != nil {
-		return err
+// stageEmpty stages a file without content.
+func (t *txn) stageEmpty(e *james.Entry, st *staged, path string) error {
+	if e.Digest != james.DigestOf(nil) {
+		return james.Errorf(james.KindCorrupt, e.Path.String(), "has no bytes and the digest of some")
 	}
-	defer in.Close()
 	t.areas[st.area].batch.Add(path)
-	sum := sha256.New()
-	if err := t.i.Disk.WriteNew(path, t.room.areas[st.area].using(e, io.TeeReader(in, sum)), disk.New{Meta: t.ids.meta(e), Size: e.Size, Sparse: e.Sparse}); err != nil {
-		return err
-	}
-	if james.Digest(sum.Sum(nil)) != e.Digest {
-		return james.Errorf(james.KindInterrupted, james.Path(st.from).String(), "was changed on the device while it was read")
-	}
-	return nil
+	return t.i.Disk.WriteNew(path, bytes.NewReader(nil), disk.New{Meta: t.fileMeta(e, st)})
 }
 
 // staged has make make a name in the work area and notes that it is to be synced.

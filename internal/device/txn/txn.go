@@ -17,6 +17,7 @@ import (
 // txn is one transaction, in the process that began it or in one that recovers.
 type txn struct {
 	i       *Installer
+	src     Source // of the process that began it
 	log     logrus.FieldLogger
 	plan    *james.Plan
 	started time.Time
@@ -27,6 +28,9 @@ type txn struct {
 	areas []*area
 	ops   []*op
 	next  *inventory
+	// contents are those of the files that come, fetched those that were fetched.
+	contents []*content
+	fetched  []james.Digest
 	// nextSum is by which next is known; zero where the journal does not tell.
 	nextSum james.Digest
 	// times are those of the directories in which names change, before.
@@ -132,6 +136,9 @@ func (t *txn) commit(ctx context.Context) *james.Report {
 		return t.undoAll(ctx)
 	}
 	t.i.setInventory(t.next)
+	if len(t.fetched) > 0 {
+		t.src.Forget(t.fetched) // before forward: what changes after it is verified anew
+	}
 	if err := t.forward(); err != nil {
 		t.log.WithError(err).Warn("committed, but not cleaned up; that is done at the next start")
 	}

@@ -62,11 +62,13 @@ func unpack(b *testing.B, deb string) float64 {
 	return timed(func() { run(b, cmd) })
 }
 
-// local is a packet that needs no server: it is its own txn.Source.
+// local is a packet that needs no server: it is its own txn.Source. What is fetched
+// is written while it is measured, out of a plain archive.
 type local struct {
 	packet   *james.Packet
 	manifest *james.Manifest
 	archive  string
+	contents *disk.Disk // of the device that it is installed on
 }
 
 func localPacket(b *testing.B, tr *tree) *local {
@@ -79,17 +81,51 @@ func localPacket(b *testing.B, tr *tree) *local {
 	mf := &james.Manifest{Name: "bench", Tags: james.MustTags("v1"), Entries: entries}
 	_, digest, err := mf.Encode()
 	must(b, err)
-	return &local{&james.Packet{Digest: digest, Name: mf.Name, Tags: mf.Tags}, mf, tr.tar}
+	return &local{packet: &james.Packet{Digest: digest, Name: mf.Name, Tags: mf.Tags}, manifest: mf, archive: tr.tar}
 }
 
 func (l *local) Manifest(context.Context, *james.Packet) (*james.Manifest, error) {
 	return l.manifest, nil
 }
 
-func (l *local) Missing(*james.Packet) int64 { return 0 }
+func (l *local) Dir() *disk.Disk { return l.contents }
 
-func (l *local) Archive(context.Context, *james.Packet, func(int64)) (io.ReadCloser, error) {
-	return os.Open(l.archive)
+func (l *local) Missing(o *txn.Order) (n int64) {
+	for _, w := range o.Wants {
+		for _, k := range w.Entries {
+			n += w.Manifest.Entries[k].Size
+		}
+	}
+	return n
+}
+
+// Fetch stores what is ordered, as a transfer does.
+func (l *local) Fetch(ctx context.Context, o *txn.Order) error {
+	in, err := os.Open(l.archive)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	wanted := map[james.Path]bool{}
+	for _, k := range o.Wants[0].Entries {
+		wanted[l.manifest.Entries[k].Path] = true
+	}
+	own := disk.Meta{Mode: 0o600}
+	return archive.Extract(ctx, in, l.manifest, func(e *james.Entry, content io.Reader) error {
+		if !wanted[e.Path] {
+			return nil
+		}
+		o.Use(e.Size)
+		return l.contents.WriteNew(e.Digest.String(), content, disk.New{Meta: own, Size: e.Size, Sparse: e.Sparse})
+	})
+}
+
+func (l *local) Content(d james.Digest) (string, error) { return d.String(), nil }
+
+func (l *local) Forget(contents []james.Digest) {
+	for _, d := range contents {
+		_ = l.contents.RemoveAll(d.String())
+	}
 }
 
 // install carries the plan out on a new device.
@@ -112,6 +148,10 @@ func (l *local) apply(b *testing.B, root, state string) error {
 		return err
 	}
 	defer in.Close()
+	if l.contents, err = d.At(filepath.Join(state, "contents")); err != nil {
+		return err
+	}
+	defer l.contents.Close()
 	if _, err := in.Recover(b.Context()); err != nil {
 		return err
 	}

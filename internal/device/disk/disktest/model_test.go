@@ -96,6 +96,13 @@ func everything(b *bench) {
 	b.write("a/file", "another one")
 	check(b.t, b.Rename("a/file", "b/c/hard")) // replaces
 	check(b.t, b.Rename("b/c", "moved"))
+	other := must(disk.Open(b.t.TempDir(), disk.Options{})) // is not followed
+	defer other.Close()
+	check(b.t, other.WriteNew("content", strings.NewReader("foreign"), disk.New{Meta: own}))
+	check(b.t, b.LinkFrom(other, "content", "a/foreign"))
+	check(b.t, b.TakeOver("a/foreign", 7, disk.Meta{UID: own.UID, GID: own.GID, Mode: 0o640}))
+	check(b.t, b.Rename("a/foreign", "b/foreign"))
+	check(b.t, b.LinkFrom(b.Disk, "b/foreign", "a/again"))
 	sparse := append(make([]byte, 64<<10), 'x')
 	check(b.t, b.WriteNew("sparse", bytes.NewReader(sparse), disk.New{Meta: own, Sparse: true}))
 	file := must(b.OpenAppend("log"))

@@ -126,6 +126,11 @@ func (r *Recorder) follow(before bool, op disk.Op) error {
 // did notes what an operation has done.
 func (r *Recorder) did(n int, op disk.Op) error {
 	path, k, inside := r.inside(op.Path)
+	if !inside && op.Name == "link" { // of a file that the model does not know
+		op.Path = op.To
+		path, k, inside = r.inside(op.To)
+		op.Name = "create"
+	}
 	if !inside {
 		return nil
 	}

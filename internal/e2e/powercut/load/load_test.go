@@ -18,10 +18,11 @@ import (
 )
 
 // store is a txn.Source of packets without their scripts, which need the virtual
-// machine.
+// machine. It takes their contents out of plain archives.
 type store struct {
-	made   map[*load.Packet]*stored
-	packed map[james.Digest]*stored
+	made     map[*load.Packet]*stored
+	packed   map[james.Digest]*stored
+	contents *disk.Disk
 }
 
 type stored struct {
@@ -34,10 +35,33 @@ func (s store) Manifest(_ context.Context, p *james.Packet) (*james.Manifest, er
 	return s.packed[p.Digest].manifest, nil
 }
 
-func (s store) Missing(*james.Packet) int64 { return 0 }
+func (s store) Dir() *disk.Disk { return s.contents }
 
-func (s store) Archive(_ context.Context, p *james.Packet, _ func(int64)) (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(s.packed[p.Digest].archive)), nil
+func (s store) Missing(*txn.Order) int64 { return 0 }
+
+func (s store) Fetch(ctx context.Context, o *txn.Order) error {
+	for _, w := range o.Wants {
+		archived := bytes.NewReader(s.packed[w.Packet.Digest].archive)
+		err := archive.Extract(ctx, archived, w.Manifest, func(e *james.Entry, content io.Reader) error {
+			name := e.Digest.String()
+			if err := s.contents.RemoveAll(name); err != nil {
+				return err
+			}
+			return s.contents.WriteNew(name, content, disk.New{Sparse: e.Sparse, Meta: disk.Meta{Mode: 0o600}})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s store) Content(d james.Digest) (string, error) { return d.String(), nil }
+
+func (s store) Forget(contents []james.Digest) {
+	for _, d := range contents {
+		_ = s.contents.RemoveAll(d.String())
+	}
 }
 
 func (s store) add(t *testing.T, p *load.Packet) *james.Packet {
@@ -146,7 +170,13 @@ func (d *device) list() load.Tree {
 func TestExpect(t *testing.T) {
 	t.Parallel()
 	need.Superuser(t) // the packets have owners
-	d, states, all := newDevice(t), load.States(), store{map[*load.Packet]*stored{}, map[james.Digest]*stored{}}
+	d, states := newDevice(t), load.States()
+	contents, err := disk.Open(filepath.Join(filepath.Dir(d.root), "contents"), disk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { contents.Close() })
+	all := store{map[*load.Packet]*stored{}, map[james.Digest]*stored{}, contents}
 	from, seen := 0, map[[2]int]bool{}
 	for n, to := range []int{1, 2, 3, 1, 0, 2, 1, 3, 0, 3, 2, 0} {
 		seen[[2]int{from, to}] = true
