@@ -32,8 +32,8 @@ func Refusal(f *pflag.Flag, value string, cause error) error {
 	return fmt.Errorf("%q: %w", value, cause)
 }
 
-// wants says in words what the flag types take whose own errors are those of
-// strconv and time.
+// wants says in words what the flag types take whose own errors do not say it
+// better.
 var wants = map[string]string{
 	"bool":     "true or false",
 	"duration": "a duration such as 30s, 5m or 1h30m",
@@ -45,6 +45,7 @@ var wants = map[string]string{
 	"uint64":   "a whole number, 0 or greater",
 	"float32":  "a number",
 	"float64":  "a number",
+	"window":   "a window such as now, never, 02:00-04:00 or \"Mon-Fri 22:00-06:00, Sat-Sun 00:00-24:00\"",
 }
 
 // takesList reports whether a flag of that type takes several values; for any

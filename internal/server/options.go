@@ -8,10 +8,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/config"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
 const configFile = "/etc/jamesd/jamesd.yaml"
+
+type size = config.Size
 
 // options are the settings of jamesd.
 type options struct {
