@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/trusch/jamesd/internal/delta/regzip"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -15,7 +16,7 @@ const MaxPatches = 4096
 // to more than MaxBatch; what they add up to, with 16 more, is the most it takes.
 //
 // The encoding is the number of patches, the number of pieces of each, the number of
-// runs of each, and then each column of all patches in turn. All are varints but the
+// runs of each, which make gzip files, and then each column of all patches in turn. All are varints but the
 // deltas and the bytes that are inserted, whose numbers follow from the runs and the
 // inserts.
 func AppendBatch(dst []byte, patches []*Patch) []byte {
@@ -26,9 +27,32 @@ func AppendBatch(dst []byte, patches []*Patch) []byte {
 	for _, p := range patches {
 		dst = binary.AppendUvarint(dst, uint64(p.runs))
 	}
+	dst = appendGzipped(dst, patches)
 	for k := range columns {
 		for _, p := range patches {
 			dst = append(dst, p.cols[k]...)
+		}
+	}
+	return dst
+}
+
+// appendGzipped appends for each patch the level of the gzip file that it makes, or 0,
+// and then what there is to say about those files.
+func appendGzipped(dst []byte, patches []*Patch) []byte {
+	for _, p := range patches {
+		level := 0
+		if p.gz != nil {
+			level = p.gz.form.Level
+		}
+		dst = binary.AppendUvarint(dst, uint64(level))
+	}
+	for _, p := range patches {
+		if g := p.gz; g != nil {
+			dst = binary.AppendUvarint(dst, uint64(g.content))
+			dst = binary.AppendUvarint(dst, uint64(g.size))
+			dst = binary.AppendUvarint(dst, uint64(g.skip))
+			dst = binary.AppendUvarint(dst, uint64(len(g.form.Header)))
+			dst = append(dst, g.form.Header...)
 		}
 	}
 	return dst
@@ -52,6 +76,7 @@ func DecodeBatch(b []byte) ([]*Patch, error) {
 	for i := range all {
 		all[i].runs = d.count()
 	}
+	d.gzipped(all)
 	for k := range columns {
 		for i := range all {
 			all[i].cols[k] = d.column(&all[i], k)
@@ -104,6 +129,26 @@ func (d *decoder) count() int {
 	return int(n)
 }
 
+// gzipped takes what there is about gzip files.
+func (d *decoder) gzipped(all []Patch) {
+	for i := range all {
+		if level := d.uint(); level != 0 {
+			all[i].gz = &gzipped{form: regzip.Form{Level: int(min(uint64(level), regzip.MaxLevel+1))}}
+		}
+	}
+	for i := range all {
+		g := all[i].gz
+		if g == nil {
+			continue
+		}
+		g.content, g.size, g.skip = d.uint(), d.uint(), d.uint()
+		g.form.Header = d.bytes(d.uint())
+		if g.content < 0 || g.content > maxContent || g.skip < 0 || g.skip > g.size || g.size > 2*maxContent || !g.form.Valid() {
+			d.fail()
+		}
+	}
+}
+
 // column takes a column of p, of which the columns before are there.
 func (d *decoder) column(p *Patch, k column) []byte {
 	switch k {
@@ -128,7 +173,7 @@ func (d *decoder) numbers(n int) []byte {
 }
 
 func (d *decoder) bytes(n int64) []byte {
-	if n > int64(len(d.b)) {
+	if n < 0 || n > int64(len(d.b)) {
 		d.fail()
 		return nil
 	}
@@ -169,6 +214,9 @@ func (p *Patch) sound() bool {
 		if p.size > maxSize {
 			return false
 		}
+	}
+	if p.gz != nil && p.size > maxContent {
+		return false
 	}
 	for range p.runs {
 		gap, run := c.uint(gaps), c.uint(runs)

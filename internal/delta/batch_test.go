@@ -35,6 +35,9 @@ func varints(parts ...any) []byte {
 // place is a place in the base, or a step to one, which are signed.
 func place(n int64) int64 { return n }
 
+// header is of a gzip file.
+const header = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03"
+
 func TestDecodeBatchRefuses(t *testing.T) {
 	t.Parallel()
 	const huge = math.MaxInt64
@@ -50,19 +53,27 @@ func TestDecodeBatchRefuses(t *testing.T) {
 		{"a number of 64 bits", []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}},
 		{"pieces that are not there", varints(1, huge, 0)},
 		{"runs that are not there", varints(1, 0, huge)},
-		{"an empty piece", varints(1, 1, 0, 0, place(0), 0)},
-		{"a copy before the base", varints(1, 1, 0, 5, place(-1), 0)},
-		{"a copy from before the base's beginning by two steps", varints(1, 2, 0, 5, 5, place(0), place(-6), 0, 0)},
-		{"a copy beyond all numbers", varints(1, 1, 0, 5, place(huge), 0)},
-		{"a copy of all numbers", varints(1, 1, 0, huge, place(0), 0)},
-		{"copies that overflow", varints(1, 2, 0, huge/4, huge/4, place(0), place(-huge/4), 0, 0)},
-		{"an insert that is not there", varints(1, 1, 0, 0, place(0), 5, "abcd")},
-		{"inserts that overflow", varints(1, 2, 0, 0, 0, place(0), place(0), huge, huge, "abcd")},
-		{"an empty run", varints(1, 1, 1, 5, place(0), 0, 0, 0)},
-		{"a run beyond the copies", varints(1, 1, 1, 5, place(0), 0, 5, 1, "a")},
-		{"a run longer than the copies", varints(1, 1, 1, 5, place(0), 0, 0, 6, "abcdef")},
-		{"a run that is not there", varints(1, 1, 1, 5, place(0), 0, 0, 5, "abcd")},
-		{"runs that overflow", varints(1, 1, 2, 5, place(0), 0, 0, 0, huge, huge, "abcd")},
+		{"an empty piece", varints(1, 1, 0, 0, 0, place(0), 0)},
+		{"a copy before the base", varints(1, 1, 0, 0, 5, place(-1), 0)},
+		{"a copy from before the base's beginning by two steps", varints(1, 2, 0, 0, 5, 5, place(0), place(-6), 0, 0)},
+		{"a copy beyond all numbers", varints(1, 1, 0, 0, 5, place(huge), 0)},
+		{"a copy of all numbers", varints(1, 1, 0, 0, huge, place(0), 0)},
+		{"copies that overflow", varints(1, 2, 0, 0, huge/4, huge/4, place(0), place(-huge/4), 0, 0)},
+		{"an insert that is not there", varints(1, 1, 0, 0, 0, place(0), 5, "abcd")},
+		{"inserts that overflow", varints(1, 2, 0, 0, 0, 0, place(0), place(0), huge, huge, "abcd")},
+		{"an empty run", varints(1, 1, 1, 0, 5, place(0), 0, 0, 0)},
+		{"a run beyond the copies", varints(1, 1, 1, 0, 5, place(0), 0, 5, 1, "a")},
+		{"a run longer than the copies", varints(1, 1, 1, 0, 5, place(0), 0, 0, 6, "abcdef")},
+		{"a run that is not there", varints(1, 1, 1, 0, 5, place(0), 0, 0, 5, "abcd")},
+		{"runs that overflow", varints(1, 1, 2, 0, 5, place(0), 0, 0, 0, huge, huge, "abcd")},
+		{"a gzip file of no level", varints(1, 0, 0, 3, 0, 20, 0, 10, header)},
+		{"a gzip file of a level beyond", varints(1, 0, 0, 10, 0, 20, 0, 10, header)},
+		{"a gzip file without a header", varints(1, 0, 0, 9, 0, 20, 0, 9, header[:9])},
+		{"a gzip file's header that is not there", varints(1, 0, 0, 9, 0, 20, 0, 10, header[:9])},
+		{"a gzip file of too large a base", varints(1, 0, 0, 9, 8<<20, 20, 0, 10, header)},
+		{"a gzip file of too large a content", varints(1, 1, 0, 9, 0, 20, 0, 10, header, 8<<20, place(0), 0)},
+		{"too large a gzip file", varints(1, 0, 0, 9, 0, 15<<20, 0, 10, header)},
+		{"the end of a gzip file beyond it", varints(1, 0, 0, 9, 0, 20, 21, 10, header)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +87,7 @@ func TestDecodeBatchRefuses(t *testing.T) {
 // TestDecodeBatchAccepts shows that the batches above are refused for what they say.
 func TestDecodeBatchAccepts(t *testing.T) {
 	t.Parallel()
-	batch := varints(1, 2, 1, 5, 0, place(2), place(0), 0, 3, 1, 2, "\x01\x02", "end")
+	batch := varints(1, 2, 1, 0, 5, 0, place(2), place(0), 0, 3, 1, 2, "\x01\x02", "end")
 	patches, err := delta.DecodeBatch(batch)
 	if err != nil || len(patches) != 1 {
 		t.Fatalf("%d patches: %v", len(patches), err)
@@ -87,7 +98,7 @@ func TestDecodeBatchAccepts(t *testing.T) {
 // TestDecodeBatchMemory decodes the largest batches that say the most.
 func TestDecodeBatchMemory(t *testing.T) {
 	empty := varints(delta.MaxPatches)
-	pieces := varints(1, delta.MaxBatch/3-10, 0)
+	pieces := varints(1, delta.MaxBatch/3-10, 0, 0)
 	for name, batch := range map[string][]byte{
 		"patches": append(empty, make([]byte, delta.MaxBatch-len(empty))...),
 		"pieces":  append(pieces, bytes.Repeat([]byte{1}, delta.MaxBatch-len(pieces))...),

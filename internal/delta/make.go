@@ -17,6 +17,9 @@ const DefaultMaxMemory = 256 << 20
 
 // Make returns the patch that makes new out of old, which are not changed. The time is
 // bounded by a multiple of the sizes of both. It fails only with the error of ctx.
+//
+// What gzip has made of up to 7 MiB is patched as that: the content of the new file is
+// made out of the content of the old one, and compressed again.
 func Make(ctx context.Context, old, new []byte, lim Limits) (*Patch, error) {
 	if lim.MaxMemory <= 0 {
 		lim.MaxMemory = DefaultMaxMemory
@@ -24,6 +27,21 @@ func Make(ctx context.Context, old, new []byte, lim Limits) (*Patch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if a, b, form, ok := contents(old, new); ok {
+		p, err := makeContent(ctx, a, b, lim)
+		if err != nil {
+			return nil, err
+		}
+		p.gz = &gzipped{form: form, content: int64(len(a)), size: int64(len(new))}
+		if p.Encoded() <= MaxBatch/2 {
+			return p, nil
+		}
+	}
+	return makeContent(ctx, old, new, lim)
+}
+
+// makeContent makes a patch of bytes as they are.
+func makeContent(ctx context.Context, old, new []byte, lim Limits) (*Patch, error) {
 	m := maker{ctx: ctx, old: old, new: new, index: newIndex(old, lim.MaxMemory)}
 	m.index.work = workPerByte * int64(len(old)+len(new))
 	if err := m.run(); err != nil {

@@ -22,14 +22,20 @@ const (
 
 // Patch makes a content out of another one, its base. It does not change.
 type Patch struct {
-	size   int64
-	pieces int // in copies, seeks and inserts
-	runs   int // in gaps and runs
+	size   int64 // of what the pieces make
+	pieces int   // in copies, seeks and inserts
+	runs   int   // in gaps and runs
 	cols   [columns][]byte
+	gz     *gzipped // nil unless a gzip file is made of what the pieces make
 }
 
 // Size returns the size of what the patch makes, in bytes.
-func (p *Patch) Size() int64 { return p.size }
+func (p *Patch) Size() int64 {
+	if p.gz != nil {
+		return p.gz.size - p.gz.skip
+	}
+	return p.size
+}
 
 // Encoded returns how many bytes the patch takes in a batch, before the batch is
 // compressed, give or take a few.
@@ -38,8 +44,14 @@ func (p *Patch) Encoded() int {
 	for _, c := range p.cols {
 		n += len(c)
 	}
+	if p.gz != nil {
+		n += gzipSize + len(p.gz.form.Header)
+	}
 	return n
 }
+
+// gzipSize is the most that comes on top of that for a gzip file beside its header.
+const gzipSize = 24
 
 // headSize is the most that a patch takes in a batch beside its columns.
 const headSize = 10
@@ -47,6 +59,11 @@ const headSize = 10
 // From returns the patch that makes what p makes, without its first offset bytes.
 // Beyond the end of p that is a patch that makes nothing.
 func (p *Patch) From(offset int64) *Patch {
+	if p.gz != nil {
+		rest := *p
+		rest.gz = p.gz.from(offset)
+		return &rest
+	}
 	c := newCursor(p)
 	for offset > 0 {
 		s, ok := c.next(offset)
@@ -59,10 +76,11 @@ func (p *Patch) From(offset int64) *Patch {
 }
 
 // Split returns patches that make what p makes, one after the other, each of at most
-// limit bytes when it is encoded, or a few more. The smallest limit is 64.
+// limit bytes when it is encoded, or a few more. The smallest limit is 64. A patch that
+// makes a gzip file is not split; it never takes more than half of MaxBatch.
 func (p *Patch) Split(limit int) []*Patch {
 	limit = max(limit, 64)
-	if p.Encoded() <= limit {
+	if p.Encoded() <= limit || p.gz != nil {
 		return []*Patch{p}
 	}
 	var out []*Patch

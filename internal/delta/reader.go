@@ -11,9 +11,19 @@ import (
 const window = 64 << 10
 
 // Reader returns a reader of what p makes out of old. It takes a window of old at a
-// time and nothing else beside the patch. It fails with james.KindCorrupt where old is
-// shorter than the patch needs, and with what reading old fails with.
+// time and nothing else beside the patch; for a gzip file, the content of the old one,
+// which is never more than 7 MiB, and half of one to compress the new one with. It
+// fails with james.KindCorrupt where old is not what the patch needs, as far as that
+// is seen, and with what reading old fails with.
 func (p *Patch) Reader(old io.ReaderAt) io.Reader {
+	if p.gz != nil {
+		return &gzipReader{patch: p, old: old}
+	}
+	return p.content(old)
+}
+
+// content returns a reader of what the pieces make.
+func (p *Patch) content(old io.ReaderAt) io.Reader {
 	return &reader{c: newCursor(p), base: base{old: old}}
 }
 

@@ -78,8 +78,10 @@ var pure = map[string][]string{
 	"internal/resolve": {"pkg/james"},
 	"internal/archive": {"internal/xz", "pkg/james"},
 	"internal/xz":      nil,
-	"internal/delta":   {"pkg/james"},
-	"pkg/client":       {"pkg/james"},
+	"internal/delta":   {"internal/delta/regzip", "pkg/james"},
+
+	"internal/delta/regzip": nil,
+	"pkg/client":            {"pkg/james"},
 
 	"internal/device/journal":   {"internal/device/disk", "pkg/james"},
 	"internal/device/disk":      {"pkg/james"},
