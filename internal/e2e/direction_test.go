@@ -89,6 +89,8 @@ var pure = map[string][]string{
 	"internal/server/store":     {"pkg/james"},
 	"internal/server/blob":      {"pkg/james"},
 	"internal/server/cache":     {"pkg/james"},
+
+	"internal/server/blob/packed": nil,
 }
 
 func checkPure(t *testing.T, p pkg) {
@@ -150,7 +152,7 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":      {"internal/server", "internal/device", "internal/ctl"},
 	"github.com/ulikunitz/xz":     {"internal/xz"},
 	"github.com/klauspost/compress": {
-		"internal/archive",
+		"internal/archive", "internal/server/blob/packed",
 	},
 	"github.com/prometheus/client_golang":   {"internal/server/api", "internal/server"},
 	"github.com/cyphar/filepath-securejoin": {"internal/device/disk", "internal/device/inventory"},

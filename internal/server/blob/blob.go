@@ -1,5 +1,5 @@
-// Package blob defines where jamesd keeps bytes: archives and manifests, named
-// by their sha256. The contract stands here; package blobtest checks it on every
+// Package blob defines where jamesd keeps bytes: archives, manifests and the
+// contents of files, named by their sha256. The contract stands here; package blobtest checks it on every
 // implementation.
 //
 // Every method is safe for concurrent use, also from several processes on one
@@ -23,8 +23,12 @@ import (
 type Store interface {
 	// Create starts a new blob. Nothing of it can be seen before its Commit, and
 	// what is left of it after a crash is removed by Sweep. The context also ends
-	// the writer's Write calls.
-	Create(ctx context.Context) (Writer, error)
+	// the writer's Write calls. The form is a wish: a blob is named by, has the
+	// size of and reads as what was written, however it is kept.
+	Create(ctx context.Context, form Form) (Writer, error)
+	// Renew sets the Modified time of those blobs to now, as committing them again
+	// would, and returns those that are not there or are seen to be damaged.
+	Renew(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error)
 	// Open returns the blob of that digest for reading. It fails with
 	// james.KindNotFound, or with james.KindCorrupt where the blob is seen to be
 	// damaged; so does the reader later. A blob that is deleted while it is read is
@@ -39,7 +43,7 @@ type Store interface {
 	// List iterates over all blobs in no particular order. It ends after the
 	// first error. A blob that is created or deleted meanwhile may be missed. A
 	// damaged blob is listed too, so that it can be deleted.
-	List(ctx context.Context) iter.Seq2[Info, error]
+	List(ctx context.Context) iter.Seq2[Listed, error]
 	// Sweep removes what unfinished writers of before that time left behind, also
 	// those of other processes. Should one of them go on after all, its Commit
 	// fails with james.KindInterrupted if anything of it was removed.
@@ -49,6 +53,19 @@ type Store interface {
 	// Close releases everything.
 	Close() error
 }
+
+// Form is how a blob is kept at rest.
+type Form int
+
+// The forms.
+const (
+	// Plain is for what is compressed already, or read at any place again and again.
+	Plain Form = iota
+	// Compressed is for what may be much smaller compressed. What turns out not to
+	// be is kept plain. Damage of a compressed blob never reads as content: it is
+	// james.KindCorrupt.
+	Compressed
+)
 
 // Writer takes a new blob's bytes in order. It is for one goroutine, and ends
 // with the first error, with Commit or with Abort: it then holds nothing, and
@@ -79,5 +96,13 @@ type Info struct {
 	Size   int64 // bytes
 	// Modified is the time of the last Commit; collecting unused blobs spares
 	// new ones by it.
+	Modified time.Time
+}
+
+// Listed is a blob as List finds it.
+type Listed struct {
+	Digest james.Digest
+	Stored int64 // bytes that it takes at rest
+	// Modified is as in Info.
 	Modified time.Time
 }

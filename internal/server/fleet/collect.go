@@ -42,7 +42,7 @@ func (f *Fleet) collect(ctx context.Context) error {
 		}
 		if deleted {
 			count++
-			size += info.Size
+			size += info.Stored
 		}
 	}
 	if count > 0 {
@@ -55,8 +55,8 @@ func (f *Fleet) collect(ctx context.Context) error {
 }
 
 // unused lists what might be deleted.
-func (f *Fleet) unused(ctx context.Context, before time.Time) ([]blob.Info, error) {
-	var out []blob.Info
+func (f *Fleet) unused(ctx context.Context, before time.Time) ([]blob.Listed, error) {
+	var out []blob.Listed
 	for info, err := range f.o.Blobs.List(ctx) {
 		if err != nil {
 			return nil, err

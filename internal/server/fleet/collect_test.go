@@ -23,12 +23,12 @@ func TestCollect(t *testing.T) {
 		defer stop()
 		kept, deleted := w.add("kept v1"), w.add("deleted v1")
 		// An upload that never ends.
-		abandoned := must(w.blobs.Create(t.Context()))
+		abandoned := must(w.blobs.Create(t.Context(), blob.Plain))
 		must(abandoned.Write([]byte("x")))
 		time.Sleep(90 * time.Minute)
 		check(t, w.DeletePacket(t.Context(), "alice", deleted.Digest, false))
 		// Blobs of an upload that is about to make a packet of them.
-		fresh := must(w.blobs.Create(t.Context()))
+		fresh := must(w.blobs.Create(t.Context(), blob.Plain))
 		must(fresh.Write([]byte("fresh")))
 		info := must(fresh.Commit(t.Context(), james.Digest{}))
 		time.Sleep(40 * time.Minute)
@@ -102,7 +102,7 @@ func TestCollectSparesWhatWasJustCommitted(t *testing.T) {
 		s := &slow{Store: w.blobs, before: true, here: make(chan struct{}), goOn: make(chan struct{})}
 		collector := join(t, w.store, s, everyMinute)
 		commit := func() {
-			b := must(w.blobs.Create(t.Context()))
+			b := must(w.blobs.Create(t.Context(), blob.Plain))
 			must(b.Write([]byte("archive")))
 			must(b.Commit(t.Context(), james.Digest{}))
 		}
@@ -183,12 +183,12 @@ type gone struct {
 	done bool
 }
 
-func (g *gone) Create(ctx context.Context) (blob.Writer, error) {
+func (g *gone) Create(ctx context.Context, form blob.Form) (blob.Writer, error) {
 	if _, err := g.Store.Stat(ctx, g.lose); err == nil && !g.done {
 		g.done = true
 		if err := g.Store.Delete(ctx, g.lose); err != nil {
 			return nil, err
 		}
 	}
-	return g.Store.Create(ctx)
+	return g.Store.Create(ctx, form)
 }

@@ -28,7 +28,7 @@ func (f *Fleet) AddPacket(ctx context.Context, by string, req james.AddPacketReq
 	if err := u.manifest.Validate(); err != nil {
 		return james.AddPacketResponse{}, err
 	}
-	w, err := f.o.Blobs.Create(ctx)
+	w, err := f.o.Blobs.Create(ctx, blob.Plain)
 	if err != nil {
 		return james.AddPacketResponse{}, err
 	}
@@ -133,7 +133,7 @@ func orUnknown(s string) string {
 }
 
 func (u *upload) keepManifest(ctx context.Context) error {
-	w, err := u.o.Blobs.Create(ctx)
+	w, err := u.o.Blobs.Create(ctx, blob.Plain)
 	if err != nil {
 		return err
 	}

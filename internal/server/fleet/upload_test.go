@@ -192,8 +192,8 @@ type full struct{ blob.Store }
 
 type fullWriter struct{ blob.Writer }
 
-func (f full) Create(ctx context.Context) (blob.Writer, error) {
-	w, err := f.Store.Create(ctx)
+func (f full) Create(ctx context.Context, form blob.Form) (blob.Writer, error) {
+	w, err := f.Store.Create(ctx, form)
 	return fullWriter{w}, err
 }
 

@@ -16,9 +16,30 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// Run checks the contract as far as one process can see it. open returns a new,
-// empty store for each of the many tests, which run in parallel; Run closes them.
+// Run checks the contract as far as one process can see it, once for each form of
+// blobs. open returns a new, empty store for each of the many tests, which run in
+// parallel; Run closes them.
 func Run(t *testing.T, open func(t *testing.T) blob.Store) {
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T) blob.Store { return inForm{open(t), form} })
+		})
+	}
+}
+
+var forms = map[string]blob.Form{"plain": blob.Plain, "compressed": blob.Compressed}
+
+// inForm is a store all of whose blobs are wanted in one form.
+type inForm struct {
+	blob.Store
+	form blob.Form
+}
+
+func (s inForm) Create(ctx context.Context, _ blob.Form) (blob.Writer, error) {
+	return s.Store.Create(ctx, s.form)
+}
+
+func run(t *testing.T, open func(t *testing.T) blob.Store) {
 	suites := []struct {
 		name  string
 		tests map[string]func(t *testing.T, s blob.Store)
@@ -42,14 +63,25 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 	}
 }
 
-// Bytes returns n bytes that look random and are the same for the same seed.
+// Bytes returns n bytes that look random and are the same for the same seed. They
+// can be compressed to three quarters.
 func Bytes(seed byte, n int) []byte {
 	out := make([]byte, n)
 	_, _ = source(seed).Read(out)
 	return out
 }
 
-func source(seed byte) io.Reader { return rand.NewChaCha8([32]byte{seed}) }
+func source(seed byte) io.Reader { return sixBits{rand.NewChaCha8([32]byte{seed})} }
+
+type sixBits struct{ r io.Reader }
+
+func (s sixBits) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	for i := range p[:n] {
+		p[i] &= 0x3f
+	}
+	return n, err
+}
 
 // Put commits content, in pieces of odd sizes, and fails the test if that fails.
 func Put(t testing.TB, s blob.Store, content []byte) blob.Info {
@@ -63,7 +95,7 @@ func Put(t testing.TB, s blob.Store, content []byte) blob.Info {
 // Unfinished returns a writer that content was written to, in pieces of odd sizes.
 func Unfinished(t testing.TB, s blob.Store, content []byte) blob.Writer {
 	t.Helper()
-	w, err := s.Create(t.Context())
+	w, err := s.Create(t.Context(), blob.Plain)
 	noError(t, err)
 	for size := 1; len(content) > 0; size = size*3 + 1 {
 		piece := content[:min(size, len(content))]
@@ -91,9 +123,9 @@ func Check(t testing.TB, s blob.Store, content []byte) {
 
 // Infos returns what s lists, by digest; it fails the test for a digest that is
 // listed twice.
-func Infos(t testing.TB, s blob.Store) map[james.Digest]blob.Info {
+func Infos(t testing.TB, s blob.Store) map[james.Digest]blob.Listed {
 	t.Helper()
-	infos := make(map[james.Digest]blob.Info)
+	infos := make(map[james.Digest]blob.Listed)
 	for info, err := range s.List(t.Context()) {
 		noError(t, err)
 		if _, twice := infos[info.Digest]; twice {
@@ -104,6 +136,17 @@ func Infos(t testing.TB, s blob.Store) map[james.Digest]blob.Info {
 	return infos
 }
 
+// listed fails the test unless s lists that blob.
+func listed(t testing.TB, s blob.Store, info blob.Info) {
+	t.Helper()
+	got := Infos(t, s)[info.Digest]
+	equal(t, got.Digest, info.Digest, "listed digest")
+	equal(t, got.Modified, info.Modified, "listed time")
+	if got.Stored > info.Size || info.Size > 0 && got.Stored == 0 {
+		t.Errorf("a blob of %d bytes is listed with %d", info.Size, got.Stored)
+	}
+}
+
 // Absent fails the test if s has the blob in any way.
 func Absent(t testing.TB, s blob.Store, digest james.Digest) {
 	t.Helper()
@@ -111,7 +154,7 @@ func Absent(t testing.TB, s blob.Store, digest james.Digest) {
 	Kind(t, err, james.KindNotFound)
 	_, err = s.Open(t.Context(), digest)
 	Kind(t, err, james.KindNotFound)
-	if _, listed := Infos(t, s)[digest]; listed {
+	if _, there := Infos(t, s)[digest]; there {
 		t.Errorf("blob %s is listed", digest.Short())
 	}
 }

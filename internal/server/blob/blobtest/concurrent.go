@@ -76,7 +76,7 @@ func manySmall(t *testing.T, s blob.Store) {
 	together(4, func(i int) {
 		for j := range 5 {
 			content := Bytes(byte(i*5+j), 1000)
-			w, err := s.Create(t.Context())
+			w, err := s.Create(t.Context(), blob.Plain)
 			if err == nil {
 				_, err = w.Write(content)
 			}

@@ -17,6 +17,9 @@ type Place struct {
 	Open func(t *testing.T) blob.Store
 	// Residue counts what there is in the place beside the blobs that are listed.
 	Residue func(t *testing.T) int
+	// Change puts what change makes of the bytes that are stored of a blob, which
+	// are few, in their place.
+	Change func(t *testing.T, digest james.Digest, change func(stored []byte) []byte)
 }
 
 // RunDurable checks what the contract says of restarts, of several processes,
@@ -24,6 +27,22 @@ type Place struct {
 // measured for the whole process, it must be called from a test that does not
 // run in parallel to others.
 func RunDurable(t *testing.T, newPlace func(t *testing.T) Place) {
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			runDurable(t, func(t *testing.T) Place {
+				p := newPlace(t)
+				open := p.Open
+				p.Open = func(t *testing.T) blob.Store { return inForm{open(t), form} }
+				return p
+			})
+		})
+	}
+	t.Run("small at rest", func(t *testing.T) { smallAtRest(t, newPlace(t)) })
+	t.Run("one of both forms", func(t *testing.T) { bothForms(t, newPlace(t)) })
+	t.Run("damage", func(t *testing.T) { damage(t, newPlace(t)) })
+}
+
+func runDurable(t *testing.T, newPlace func(t *testing.T) Place) {
 	for name, test := range map[string]func(t *testing.T, p Place){
 		"reopen":            reopen,
 		"two stores":        twoStores,
@@ -55,7 +74,7 @@ func reopen(t *testing.T, p Place) {
 
 	s = p.open(t)
 	Check(t, s, content)
-	equal(t, Infos(t, s)[info.Digest], info, "description")
+	listed(t, s, info)
 	p.clean(t)
 }
 
@@ -166,7 +185,7 @@ const (
 func large(t *testing.T, p Place) {
 	s := p.open(t)
 	base := liveHeap()
-	w, err := s.Create(t.Context())
+	w, err := s.Create(t.Context(), blob.Plain)
 	noError(t, err)
 	random := source(6)
 	heapWhile(t, base, "writing", func(step int64) error {

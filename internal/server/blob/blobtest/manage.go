@@ -1,6 +1,7 @@
 package blobtest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ var manageTests = map[string]func(t *testing.T, s blob.Store){
 	"delete":             deleteBlob,
 	"delete and recover": deleteAndPutAgain,
 	"list":               list,
+	"renew":              renew,
 	"sweep":              sweep,
 	"ping":               ping,
 	"cancelled":          manageCancelled,
@@ -50,7 +52,7 @@ func list(t *testing.T, s blob.Store) {
 	got := Infos(t, s)
 	equal(t, len(got), len(want), "blobs listed")
 	for digest, info := range want {
-		equal(t, got[digest], info, "listed description")
+		equal(t, got[digest].Modified, info.Modified, "listed time")
 	}
 
 	n := 0
@@ -65,6 +67,31 @@ func list(t *testing.T, s blob.Store) {
 		noError(t, s.Delete(t.Context(), info.Digest))
 	}
 	equal(t, len(Infos(t, s)), 0, "blobs listed after all were deleted")
+}
+
+func renew(t *testing.T, s blob.Store) {
+	first, second := Put(t, s, Bytes(1, 300_000)), Put(t, s, Bytes(2, 100))
+	absent, zero := james.DigestOf([]byte("not there")), james.Digest{}
+	tick()
+	missing, err := s.Renew(t.Context(), []james.Digest{first.Digest, absent, zero, first.Digest})
+	noError(t, err)
+	equal(t, len(missing), 2, "missing blobs")
+	if !slices.Contains(missing, absent) || !slices.Contains(missing, zero) {
+		t.Errorf("missing are %v", missing)
+	}
+	stat, err := s.Stat(t.Context(), first.Digest)
+	noError(t, err)
+	if !stat.Modified.After(first.Modified) {
+		t.Error("the time is as it was")
+	}
+	listed(t, s, stat)
+	stat, err = s.Stat(t.Context(), second.Digest)
+	noError(t, err)
+	equal(t, stat, second, "description of one that was not renewed")
+	Check(t, s, Bytes(1, 300_000))
+	missing, err = s.Renew(t.Context(), nil)
+	noError(t, err)
+	equal(t, len(missing), 0, "missing of none")
 }
 
 func sweep(t *testing.T, s blob.Store) {
@@ -101,11 +128,13 @@ func manageCancelled(t *testing.T, s blob.Store) {
 	Kind(t, s.Delete(cancelled(), digest), james.KindInterrupted)
 	Kind(t, s.Sweep(cancelled(), nextHour()), james.KindInterrupted)
 	Kind(t, s.Ping(cancelled()), james.KindInterrupted)
+	_, err := s.Renew(cancelled(), []james.Digest{digest})
+	Kind(t, err, james.KindInterrupted)
 	n := 0
 	for info, err := range s.List(cancelled()) {
 		n++
 		Kind(t, err, james.KindInterrupted)
-		equal(t, info, blob.Info{}, "description beside an error")
+		equal(t, info, blob.Listed{}, "description beside an error")
 	}
 	equal(t, n, 1, "turns of a cancelled list")
 	Check(t, s, content)

@@ -39,7 +39,7 @@ func commit(t *testing.T, s blob.Store) {
 	stat, err := s.Stat(t.Context(), info.Digest)
 	noError(t, err)
 	equal(t, stat, info, "description")
-	equal(t, Infos(t, s)[info.Digest], info, "listed description")
+	listed(t, s, info)
 	Check(t, s, content)
 }
 
@@ -141,7 +141,7 @@ func useAfterEnd(t *testing.T, s blob.Store) {
 }
 
 func createCancelled(t *testing.T, s blob.Store) {
-	w, err := s.Create(cancelled())
+	w, err := s.Create(cancelled(), blob.Plain)
 	if err == nil { // a store may notice as late as this
 		_, err = w.Write(Bytes(9, 2<<20))
 	}
@@ -150,7 +150,7 @@ func createCancelled(t *testing.T, s blob.Store) {
 
 func writeCancelled(t *testing.T, s blob.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
-	w, err := s.Create(ctx)
+	w, err := s.Create(ctx, blob.Plain)
 	noError(t, err)
 	content := Bytes(10, 2<<20)
 	_, err = w.Write(content[:1<<20])
@@ -175,7 +175,7 @@ func commitCancelled(t *testing.T, s blob.Store) {
 
 func callerReusesBytes(t *testing.T, s blob.Store) {
 	content := Bytes(12, 900_000)
-	w, err := s.Create(t.Context())
+	w, err := s.Create(t.Context(), blob.Plain)
 	noError(t, err)
 	buf := make([]byte, 7_000)
 	for rest := content; len(rest) > 0; {

@@ -1,11 +1,12 @@
 // Package dirblob keeps blobs as files in a directory:
 //
-//	blobs/ab/abcdef...   one file for each blob, named by its digest
+//	blobs/ab/abcdef...   one file for each blob, named by its digest; plain, or
+//	                     in the form of package packed, which its head tells
 //	incoming/blob-*      what unfinished writers have written
 //
 // What always holds: a file under blobs is whole, as it gets there by a rename
 // after its bytes are on the disk, and is never changed afterwards; its time of
-// modification is that of its last Commit. Several processes may use one
+// modification is that of its last Commit or Renew. Several processes may use one
 // directory. The whole directory must be on one file system.
 package dirblob
 
@@ -82,20 +83,35 @@ func (s *store) path(digest james.Digest) string {
 
 // Stat describes a blob.
 func (s *store) Stat(ctx context.Context, digest james.Digest) (blob.Info, error) {
-	if err := blob.Interrupted(ctx, blob.Subject(digest)); err != nil {
-		return blob.Info{}, err
-	}
-	fi, err := os.Lstat(s.path(digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return blob.Info{}, s.missing(digest)
-	}
+	f, err := s.open(ctx, digest)
 	if err != nil {
-		return blob.Info{}, s.failed(err)
-	}
-	if err := s.check(digest, fi); err != nil {
 		return blob.Info{}, err
 	}
-	return describe(digest, fi), nil
+	_ = f.Close()
+	return blob.Info{Digest: digest, Size: f.size, Modified: f.modified}, nil
+}
+
+// Renew sets the time of those blobs that there are.
+func (s *store) Renew(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error) {
+	for _, digest := range digests {
+		_, err := s.Stat(ctx, digest)
+		if err == nil {
+			now := s.now()
+			err = os.Chtimes(s.path(digest), now, now)
+			if errors.Is(err, fs.ErrNotExist) {
+				err = s.missing(digest) // deleted meanwhile
+			} else if err != nil {
+				err = s.failed(err)
+			}
+		}
+		switch kind := james.KindOf(err); {
+		case kind == james.KindNotFound, kind == james.KindCorrupt:
+			missing = append(missing, digest)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return missing, nil
 }
 
 // Delete removes a blob. Who reads it goes on reading.
@@ -140,10 +156,6 @@ func (s *store) check(digest james.Digest, fi fs.FileInfo) error {
 		return s.corrupt(digest, "has %d bytes, but its digest is that of none", fi.Size())
 	}
 	return nil
-}
-
-func describe(digest james.Digest, fi fs.FileInfo) blob.Info {
-	return blob.Info{Digest: digest, Size: fi.Size(), Modified: fi.ModTime().UTC()}
 }
 
 // syncDir makes the names in dir durable.

@@ -26,6 +26,7 @@ func TestDurable(t *testing.T) {
 		return blobtest.Place{
 			Open:    func(t *testing.T) blob.Store { return open(t, dir) },
 			Residue: func(t *testing.T) int { return residue(t, dir) },
+			Change:  func(t *testing.T, d james.Digest, change func([]byte) []byte) { changeFile(t, path(dir, d), change) },
 		}
 	})
 }
@@ -37,6 +38,43 @@ func open(t *testing.T, dir string) blob.Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// path returns the file of a blob.
+func path(dir string, digest james.Digest) string {
+	return filepath.Join(dir, "blobs", digest.String()[:2], digest.String())
+}
+
+func changeFile(t *testing.T, path string, change func([]byte) []byte) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, change(raw), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFormer reads a directory of before there were compressed blobs: each file is
+// the blob as it is, whatever it looks like.
+func TestFormer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open(t, dir)
+	contents := [][]byte{nil, []byte("x"), blobtest.Bytes(1, 300_000), []byte("\x28\xb5\x2f\xfd not zstd"), []byte("\x50\x2a\x4d\x18\x20\x00\x00\x00 skipped"), make([]byte, 100)}
+	for _, content := range contents {
+		if err := os.WriteFile(path(dir, james.DigestOf(content)), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, dir)
+	for _, content := range contents {
+		blobtest.Check(t, s, content)
+	}
+	if got := blobtest.Infos(t, s); len(got) != len(contents) {
+		t.Errorf("%d of %d blobs are listed", len(got), len(contents))
+	}
 }
 
 // residue counts the files that are not in the place of a blob.
@@ -243,7 +281,7 @@ func TestGone(t *testing.T) {
 		"ping":   func() error { return s.Ping(t.Context()) },
 		"open":   func() error { _, err := s.Open(t.Context(), digest); return err },
 		"stat":   func() error { _, err := s.Stat(t.Context(), digest); return err },
-		"create": func() error { _, err := s.Create(t.Context()); return err },
+		"create": func() error { _, err := s.Create(t.Context(), blob.Plain); return err },
 		"commit": func() error { _, err := w.Commit(t.Context(), james.Digest{}); return err },
 		"sweep":  func() error { return s.Sweep(t.Context(), time.Now()) },
 		"list": func() error {

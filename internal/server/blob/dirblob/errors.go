@@ -36,6 +36,6 @@ func (s *store) missing(digest james.Digest) error {
 }
 
 func (s *store) corrupt(digest james.Digest, format string, args ...any) error {
-	return james.Errorf(james.KindCorrupt, blob.Subject(digest), "%s %s", s.path(digest), fmt.Sprintf(format, args...)).
+	return james.Errorf(james.KindCorrupt, blob.Subject(digest), "%s %w", s.path(digest), fmt.Errorf(format, args...)).
 		WithHint("The disk may be failing. Add the packet again with the same archive to mend it.")
 }

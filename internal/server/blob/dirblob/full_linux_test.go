@@ -105,7 +105,7 @@ func fillDisk(t *testing.T, mountpoint string) {
 	}
 	dir := filepath.Join(mountpoint, "data")
 	s := open(t, dir)
-	w, err := s.Create(t.Context())
+	w, err := s.Create(t.Context(), blob.Plain)
 	if err != nil {
 		t.Fatal(err)
 	}

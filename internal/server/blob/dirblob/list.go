@@ -16,8 +16,8 @@ import (
 
 // List iterates over the blobs, shard by shard, so that it holds the names of one
 // in 256 at a time. A file that is not named as a blob of its shard is none.
-func (s *store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
-	return func(yield func(blob.Info, error) bool) {
+func (s *store) List(ctx context.Context) iter.Seq2[blob.Listed, error] {
+	return func(yield func(blob.Listed, error) bool) {
 		for b := range 256 {
 			if !s.listShard(ctx, byte(b), yield) {
 				return
@@ -27,14 +27,14 @@ func (s *store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
 }
 
 // listShard reports whether List goes on.
-func (s *store) listShard(ctx context.Context, first byte, yield func(blob.Info, error) bool) bool {
+func (s *store) listShard(ctx context.Context, first byte, yield func(blob.Listed, error) bool) bool {
 	if err := blob.Interrupted(ctx, s.dir); err != nil {
-		yield(blob.Info{}, err)
+		yield(blob.Listed{}, err)
 		return false
 	}
 	entries, err := os.ReadDir(s.shard(first))
 	if err != nil {
-		yield(blob.Info{}, s.failed(err))
+		yield(blob.Listed{}, s.failed(err))
 		return false
 	}
 	for _, entry := range entries {
@@ -47,10 +47,10 @@ func (s *store) listShard(ctx context.Context, first byte, yield func(blob.Info,
 			continue // deleted meanwhile
 		}
 		if err != nil {
-			yield(blob.Info{}, s.failed(err))
+			yield(blob.Listed{}, s.failed(err))
 			return false
 		}
-		if !yield(describe(digest, fi), nil) {
+		if !yield(blob.Listed{Digest: digest, Stored: fi.Size(), Modified: fi.ModTime().UTC()}, nil) {
 			return false
 		}
 	}

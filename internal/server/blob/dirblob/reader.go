@@ -6,40 +6,103 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/internal/server/blob/packed"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// reader reads one blob's file. The file stays readable when it is deleted.
+// opened is a blob's file. It stays readable when it is deleted.
+type opened struct {
+	*os.File
+	content  io.ReaderAt // what the blob reads as
+	size     int64       // of content
+	modified time.Time
+}
+
+// open opens a blob's file, in whatever form it is.
+func (s *store) open(ctx context.Context, digest james.Digest) (*opened, error) {
+	if err := blob.Interrupted(ctx, blob.Subject(digest)); err != nil {
+		return nil, err
+	}
+	// Asking first keeps it from waiting on something that is not a file.
+	fi, err := os.Lstat(s.path(digest))
+	if err == nil {
+		err = s.check(digest, fi)
+	}
+	var file *os.File
+	if err == nil {
+		file, err = os.Open(s.path(digest))
+	}
+	if err != nil {
+		return nil, s.openError(digest, err)
+	}
+	f, err := s.openContent(digest, file)
+	if err != nil {
+		_ = file.Close()
+		return nil, s.openError(digest, err)
+	}
+	return f, nil
+}
+
+func (s *store) openContent(digest james.Digest, file *os.File) (*opened, error) {
+	fi, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	f := &opened{File: file, content: file, size: fi.Size(), modified: fi.ModTime().UTC()}
+	var head [packed.HeadSize]byte
+	n, err := file.ReadAt(head[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) || !packed.Is(head[:n]) {
+		return f, ignoreEOF(err)
+	}
+	r, err := packed.Open(file, fi.Size())
+	if err != nil {
+		return nil, err
+	}
+	f.content, f.size = r, r.Size()
+	return f, nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// openError says what an error means that came of opening or reading a blob.
+func (s *store) openError(digest james.Digest, err error) error {
+	var known *james.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return s.missing(digest)
+	case errors.Is(err, packed.ErrDamaged):
+		return s.corrupt(digest, "is damaged: %w", err)
+	}
+	return s.failed(err)
+}
+
+// reader reads one blob.
 type reader struct {
 	ctx    context.Context
 	store  *store
 	digest james.Digest
-	file   *os.File // nil after Close
+	file   *opened // nil after Close
 	pos    int64
 	size   int64
 }
 
 // Open returns a blob for reading.
 func (s *store) Open(ctx context.Context, digest james.Digest) (blob.Reader, error) {
-	// Asking first keeps Open from waiting on something that is not a file.
-	if _, err := s.Stat(ctx, digest); err != nil {
+	f, err := s.open(ctx, digest)
+	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(s.path(digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, s.missing(digest)
-	}
-	if err != nil {
-		return nil, s.failed(err)
-	}
-	fi, err := file.Stat()
-	if err != nil {
-		_ = file.Close()
-		return nil, s.failed(err)
-	}
-	return &reader{ctx: ctx, store: s, digest: digest, file: file, size: fi.Size()}, nil
+	return &reader{ctx: ctx, store: s, digest: digest, file: f, size: f.size}, nil
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -52,7 +115,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	if r.pos >= r.size {
 		return 0, io.EOF
 	}
-	n, err := r.file.ReadAt(p[:min(int64(len(p)), r.size-r.pos)], r.pos)
+	n, err := r.file.content.ReadAt(p[:min(int64(len(p)), r.size-r.pos)], r.pos)
 	r.pos += int64(n)
 	switch {
 	case n > 0 || err == nil:
@@ -60,7 +123,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		return 0, r.store.corrupt(r.digest, "was cut to %d of %d bytes while it was read", r.pos, r.size)
 	}
-	return 0, r.store.failed(err)
+	return 0, r.store.openError(r.digest, err)
 }
 
 func (r *reader) Seek(offset int64, whence int) (int64, error) {

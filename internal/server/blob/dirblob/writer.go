@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/internal/server/blob/packed"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -23,10 +24,11 @@ type writer struct {
 	sum   *blob.Sum
 	file  *os.File  // nil when the writer has ended
 	out   io.Writer // file
+	form  *packed.Writer
 }
 
 // Create starts a new blob.
-func (s *store) Create(ctx context.Context) (blob.Writer, error) {
+func (s *store) Create(ctx context.Context, form blob.Form) (blob.Writer, error) {
 	if err := blob.Interrupted(ctx, "new blob"); err != nil {
 		return nil, err
 	}
@@ -34,8 +36,15 @@ func (s *store) Create(ctx context.Context) (blob.Writer, error) {
 	if err != nil {
 		return nil, s.failed(err)
 	}
-	return &writer{ctx: ctx, store: s, sum: blob.NewSum(), file: file, out: file}, nil
+	w := &writer{ctx: ctx, store: s, sum: blob.NewSum(), file: file, out: file}
+	w.form = packed.NewWriter(stored{w}, form == blob.Compressed)
+	return w, nil
 }
+
+// stored writes the blob in the form that it is kept in.
+type stored struct{ *writer }
+
+func (s stored) Write(p []byte) (int, error) { return s.out.Write(p) }
 
 func (w *writer) Write(p []byte) (int, error) {
 	if w.file == nil {
@@ -45,7 +54,7 @@ func (w *writer) Write(p []byte) (int, error) {
 		_ = w.discard()
 		return 0, err
 	}
-	n, err := w.out.Write(p)
+	n, err := w.form.Write(p)
 	w.sum.Add(p[:n])
 	if err != nil {
 		_ = w.discard()
@@ -76,7 +85,10 @@ func (w *writer) commit(ctx context.Context, want james.Digest) (blob.Info, erro
 	if err != nil {
 		return blob.Info{}, err
 	}
-	if err := w.publish(&info); err != nil {
+	if err = w.form.Close(); err == nil {
+		err = w.publish(&info)
+	}
+	if err != nil {
 		if w.swept(ctx) {
 			return blob.Info{}, blob.Swept()
 		}

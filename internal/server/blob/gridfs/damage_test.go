@@ -58,6 +58,10 @@ func TestDamaged(t *testing.T) {
 			_, err := files.UpdateOne(t.Context(), named, set("length", "long"))
 			return err
 		}, true, "cannot be read"},
+		{"a form that does not exist", func(files, _ *mongo.Collection) error {
+			_, err := files.UpdateOne(t.Context(), named, set("metadata.form", "lz4"))
+			return err
+		}, true, "form \"lz4\""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

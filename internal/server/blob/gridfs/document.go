@@ -24,7 +24,7 @@ const maxChunkSize = 16 << 20
 // sweptPrefix while its chunks are being swept away.
 type file struct {
 	ID         bson.ObjectID `bson:"_id"`
-	Length     int64         `bson:"length"`    // bytes
+	Length     int64         `bson:"length"`    // bytes in all chunks
 	ChunkSize  int64         `bson:"chunkSize"` // bytes
 	UploadDate time.Time     `bson:"uploadDate"`
 	Filename   string        `bson:"filename"`
@@ -34,7 +34,12 @@ type file struct {
 // metadata is what GridFS has no field for.
 type metadata struct {
 	Modified time.Time `bson:"modified"`
+	Form     string    `bson:"form,omitempty"` // formPacked, or none where the chunks have the blob as it is
+	Size     int64     `bson:"size,omitempty"` // bytes of a blob whose chunks have another form
 }
+
+// formPacked is the form of package packed.
+const formPacked = "packed"
 
 // chunk is a document of blobs.chunks.
 type chunk struct {
@@ -53,7 +58,22 @@ func byName(digest james.Digest) bson.D {
 }
 
 func (f *file) info(digest james.Digest) blob.Info {
-	return blob.Info{Digest: digest, Size: f.Length, Modified: f.Metadata.Modified.UTC()}
+	info := blob.Info{Digest: digest, Size: f.Length, Modified: f.Metadata.Modified.UTC()}
+	if f.Metadata.Form != "" {
+		info.Size = f.Metadata.Size
+	}
+	return info
+}
+
+// check returns what is wrong with the description itself.
+func (f *file) check(digest james.Digest) error {
+	switch {
+	case f.Length < 0 || f.ChunkSize <= 0 || f.ChunkSize > maxChunkSize:
+		return corrupt(digest, "is described as %d bytes in chunks of %d", f.Length, f.ChunkSize)
+	case f.Metadata.Form != "" && f.Metadata.Form != formPacked:
+		return corrupt(digest, "is described as of the form %.40q, which does not exist", f.Metadata.Form)
+	}
+	return nil
 }
 
 // find returns the document of a blob. It fails with james.KindNotFound, and with
@@ -79,10 +99,7 @@ func (s *store) find(ctx context.Context, digest james.Digest) (*file, error) {
 		}
 		return nil, err
 	}
-	if f.Length < 0 || f.ChunkSize <= 0 || f.ChunkSize > maxChunkSize {
-		return &f, corrupt(digest, "is described as %d bytes in chunks of %d", f.Length, f.ChunkSize)
-	}
-	return &f, nil
+	return &f, f.check(digest)
 }
 
 // exists reports whether the file of that id has a document.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -27,8 +28,58 @@ func TestDurable(t *testing.T) {
 		return blobtest.Place{
 			Open:    func(t *testing.T) blob.Store { return open(t, uri) },
 			Residue: func(t *testing.T) int { return residue(t, database(t, uri)) },
+			Change: func(t *testing.T, d james.Digest, change func([]byte) []byte) {
+				changeChunk(t, database(t, uri), d, change)
+			},
 		}
 	})
+}
+
+// changeChunk changes the only chunk of a blob, and what its document says of it.
+func changeChunk(t *testing.T, db *mongo.Database, digest james.Digest, change func([]byte) []byte) {
+	t.Helper()
+	var file struct {
+		ID bson.ObjectID `bson:"_id"`
+	}
+	if err := db.Collection("blobs.files").FindOne(t.Context(), bson.D{{Key: "filename", Value: digest.String()}}).Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	of := bson.D{{Key: "files_id", Value: file.ID}, {Key: "n", Value: 0}}
+	var chunk struct{ Data []byte }
+	if err := db.Collection("blobs.chunks").FindOne(t.Context(), of).Decode(&chunk); err != nil {
+		t.Fatal(err)
+	}
+	data := change(chunk.Data)
+	if _, err := db.Collection("blobs.chunks").UpdateOne(t.Context(), of, set("data", data)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Collection("blobs.files").UpdateByID(t.Context(), file.ID, set("length", len(data))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFormer reads what was written before there were compressed blobs, and the
+// documents had no form.
+func TestFormer(t *testing.T) {
+	t.Parallel()
+	uri := mongodtest.URI(t)
+	s, db := open(t, uri), database(t, uri)
+	defer s.Close()
+	content := []byte("\x50\x2a\x4d\x18\x20\x00\x00\x00 looks like something else")
+	id, digest := bson.NewObjectID(), james.DigestOf(content)
+	now := time.Now().Truncate(time.Millisecond).UTC()
+	_, err := db.Collection("blobs.chunks").InsertOne(t.Context(), bson.M{"_id": id.Hex() + ".0", "files_id": id, "n": 0, "data": content})
+	if err == nil {
+		_, err = db.Collection("blobs.files").InsertOne(t.Context(), bson.M{"_id": id, "length": len(content), "chunkSize": 255 << 10,
+			"uploadDate": now, "filename": digest.String(), "metadata": bson.M{"modified": now}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobtest.Check(t, s, content)
+	if info, err := s.Stat(t.Context(), digest); err != nil || info != (blob.Info{Digest: digest, Size: int64(len(content)), Modified: now}) {
+		t.Errorf("it is described as %+v, %v", info, err)
+	}
 }
 
 func open(t *testing.T, uri string) blob.Store {

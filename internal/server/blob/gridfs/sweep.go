@@ -20,11 +20,11 @@ const sweptPrefix = "swept "
 const sweepBatch = 1000
 
 // List iterates over the blobs.
-func (s *store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
-	return func(yield func(blob.Info, error) bool) {
+func (s *store) List(ctx context.Context) iter.Seq2[blob.Listed, error] {
+	return func(yield func(blob.Listed, error) bool) {
 		for raw, err := range s.scan(ctx, s.files, bson.D{}, nil) {
 			if err != nil {
-				yield(blob.Info{}, err)
+				yield(blob.Listed{}, err)
 				return
 			}
 			name, _ := raw.Lookup("filename").StringValueOK()
@@ -34,7 +34,7 @@ func (s *store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
 			}
 			var f file
 			_ = bson.Unmarshal(raw, &f) // a damaged description is listed with what can be read
-			if !yield(f.info(digest), nil) {
+			if !yield(blob.Listed{Digest: digest, Stored: f.Length, Modified: f.Metadata.Modified.UTC()}, nil) {
 				return
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/internal/server/blob/packed"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -27,8 +28,10 @@ type writer struct {
 	store  *store
 	id     bson.ObjectID
 	sum    *blob.Sum
+	form   *packed.Writer
 	buffer []byte // what comes after the first sent chunks, less than a batch
 	sent   int32  // chunks
+	length int64  // bytes in chunks and buffer
 	ended  bool
 	// unsure is set while a file's document may have been inserted without an
 	// answer. The chunks must stay then.
@@ -36,11 +39,13 @@ type writer struct {
 }
 
 // Create starts a new blob. Nothing is sent before there is a batch or a commit.
-func (s *store) Create(ctx context.Context) (blob.Writer, error) {
+func (s *store) Create(ctx context.Context, form blob.Form) (blob.Writer, error) {
 	if err := blob.Interrupted(ctx, "new blob"); err != nil {
 		return nil, err
 	}
-	return &writer{ctx: ctx, store: s, id: bson.NewObjectID(), sum: blob.NewSum()}, nil
+	w := &writer{ctx: ctx, store: s, id: bson.NewObjectID(), sum: blob.NewSum()}
+	w.form = packed.NewWriter(chunked{w}, form == blob.Compressed)
+	return w, nil
 }
 
 func (w *writer) Write(p []byte) (int, error) {
@@ -50,17 +55,29 @@ func (w *writer) Write(p []byte) (int, error) {
 	if err := blob.Interrupted(w.ctx, "new blob"); err != nil {
 		return 0, w.end(err)
 	}
+	n, err := w.form.Write(p)
+	w.sum.Add(p[:n])
+	if err != nil {
+		return n, w.end(err)
+	}
+	return n, nil
+}
+
+// chunked puts a blob into chunks, in the form that it is kept in.
+type chunked struct{ *writer }
+
+func (w chunked) Write(p []byte) (int, error) {
 	taken := 0
 	for taken < len(p) {
 		part := p[taken:min(len(p), taken+batchChunks*chunkSize-len(w.buffer))]
 		w.buffer = append(w.buffer, part...)
-		w.sum.Add(part)
+		w.length += int64(len(part))
 		taken += len(part)
 		if len(w.buffer) < batchChunks*chunkSize {
 			continue
 		}
 		if err := w.flush(w.ctx); err != nil {
-			return taken, w.end(err)
+			return taken, err
 		}
 	}
 	return taken, nil
@@ -92,11 +109,12 @@ func (w *writer) Commit(ctx context.Context, want james.Digest) (blob.Info, erro
 	if err := blob.Interrupted(ctx, "new blob"); err != nil {
 		return blob.Info{}, w.end(err)
 	}
+	w.ctx = ctx // the writer's own has ended what it is to end
 	info, err := w.sum.Info(want)
 	if err != nil {
 		return blob.Info{}, w.end(err)
 	}
-	if err := w.flush(ctx); err != nil {
+	if err := firstError(w.form.Close(), w.flush(ctx)); err != nil {
 		return blob.Info{}, w.end(err)
 	}
 	info.Modified = w.store.now().Truncate(time.Millisecond).UTC() // as MongoDB keeps it
@@ -139,15 +157,19 @@ func (w *writer) publish(ctx context.Context, info blob.Info) (kept bool, err er
 func (w *writer) insert(ctx context.Context, info blob.Info) (bool, error) {
 	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	w.unsure = true
-	_, err := w.store.files.InsertOne(callCtx, file{
+	doc := file{
 		ID:         w.id,
-		Length:     info.Size,
+		Length:     w.length,
 		ChunkSize:  chunkSize,
 		UploadDate: info.Modified,
 		Filename:   info.Digest.String(),
 		Metadata:   metadata{Modified: info.Modified},
-	})
+	}
+	if w.form.Packed() {
+		doc.Metadata.Form, doc.Metadata.Size = formPacked, info.Size
+	}
+	w.unsure = true
+	_, err := w.store.files.InsertOne(callCtx, doc)
 	if err == nil {
 		w.unsure = false
 		return true, nil
@@ -163,9 +185,7 @@ func (w *writer) insert(ctx context.Context, info blob.Info) (bool, error) {
 func (s *store) renew(ctx context.Context, info blob.Info) (bool, error) {
 	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	res, err := s.files.UpdateOne(callCtx, byName(info.Digest), bson.D{
-		{Key: "$set", Value: bson.D{{Key: "metadata.modified", Value: info.Modified}}},
-	})
+	res, err := s.files.UpdateOne(callCtx, byName(info.Digest), modifiedNow(info.Modified))
 	if err != nil {
 		return false, s.failed(ctx, err)
 	}

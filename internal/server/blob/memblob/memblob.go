@@ -40,8 +40,8 @@ func New() *Store {
 	}
 }
 
-// Create starts a new blob.
-func (s *Store) Create(ctx context.Context) (blob.Writer, error) {
+// Create starts a new blob, which is kept plain: memory is freed by its end.
+func (s *Store) Create(ctx context.Context, _ blob.Form) (blob.Writer, error) {
 	if err := blob.Interrupted(ctx, "new blob"); err != nil {
 		return nil, err
 	}
@@ -70,6 +70,26 @@ func (s *Store) Stat(ctx context.Context, digest james.Digest) (blob.Info, error
 	return c.info(digest), nil
 }
 
+// Renew sets the time of those blobs that there are.
+func (s *Store) Renew(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error) {
+	if err := blob.Interrupted(ctx, "blobs"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now().Round(0).UTC()
+	for _, digest := range digests {
+		c, ok := s.blobs[digest]
+		if !ok {
+			missing = append(missing, digest)
+			continue
+		}
+		c.modified = now
+		s.blobs[digest] = c
+	}
+	return missing, nil
+}
+
 // Delete removes a blob. Who reads it goes on reading.
 func (s *Store) Delete(ctx context.Context, digest james.Digest) error {
 	if err := blob.Interrupted(ctx, blob.Subject(digest)); err != nil {
@@ -82,14 +102,14 @@ func (s *Store) Delete(ctx context.Context, digest james.Digest) error {
 }
 
 // List iterates over the blobs that there are at its start.
-func (s *Store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
-	return func(yield func(blob.Info, error) bool) {
+func (s *Store) List(ctx context.Context) iter.Seq2[blob.Listed, error] {
+	return func(yield func(blob.Listed, error) bool) {
 		if err := blob.Interrupted(ctx, "blobs"); err != nil {
-			yield(blob.Info{}, err)
+			yield(blob.Listed{}, err)
 			return
 		}
-		for _, info := range s.infos() {
-			if !yield(info, nil) {
+		for _, listed := range s.list() {
+			if !yield(listed, nil) {
 				return
 			}
 		}
@@ -130,14 +150,14 @@ func (s *Store) find(ctx context.Context, digest james.Digest) (content, error) 
 	return c, nil
 }
 
-func (s *Store) infos() []blob.Info {
+func (s *Store) list() []blob.Listed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	infos := make([]blob.Info, 0, len(s.blobs))
+	all := make([]blob.Listed, 0, len(s.blobs))
 	for digest, c := range s.blobs {
-		infos = append(infos, c.info(digest))
+		all = append(all, blob.Listed{Digest: digest, Stored: int64(len(c.data)), Modified: c.modified})
 	}
-	return infos
+	return all
 }
 
 func (c content) info(digest james.Digest) blob.Info {
