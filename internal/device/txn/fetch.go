@@ -28,6 +28,9 @@ func (t *txn) stageContents(ctx context.Context, src Source) error {
 		if o.Empty() {
 			return nil
 		}
+		if err := t.help(o); err != nil {
+			return err
+		}
 		if err := t.fetch(ctx, src, o); err != nil {
 			return err
 		}
@@ -60,9 +63,6 @@ func (t *txn) reuse(ctx context.Context, c *content) error {
 
 // fetch has the source store what is ordered.
 func (t *txn) fetch(ctx context.Context, src Source, o *Order) error {
-	if err := t.help(o); err != nil {
-		return err
-	}
 	o.Use = t.room.useSource()
 	err := src.Fetch(ctx, o)
 	if err == nil {
@@ -178,7 +178,7 @@ func (t *txn) copies(ctx context.Context, c *content, until int, open func() (*o
 
 // copy stages one file. Every byte is verified before it counts.
 func (t *txn) copy(ctx context.Context, e *james.Entry, st *staged, in io.Reader) error {
-	r := &sumReader{ctx: ctx, r: io.LimitReader(in, e.Size+1), sum: sha256.New()}
+	r := newSumReader(ctx, in, e.Size)
 	return t.staged(st, func(path string) error {
 		t.areas[st.area].batch.Add(path)
 		err := t.i.Disk.WriteNew(path, t.room.areas[st.area].using(e, r), disk.New{Meta: t.fileMeta(e, st), Size: e.Size, Sparse: e.Sparse})
@@ -189,7 +189,7 @@ func (t *txn) copy(ctx context.Context, e *james.Entry, st *staged, in io.Reader
 			return t.dropUnsound(path, r.err)
 		case err != nil:
 			return err
-		case r.n != e.Size || james.Digest(r.sum.Sum(nil)) != e.Digest:
+		case !r.is(e):
 			return t.dropUnsound(path, james.Errorf(james.KindCorrupt, e.Path.String(), "its content was changed on the device"))
 		}
 		return nil
@@ -230,6 +230,16 @@ type sumReader struct {
 	sum hash.Hash
 	n   int64
 	err error // of r, but for io.EOF
+}
+
+// newSumReader returns a reader of a file that should have size bytes.
+func newSumReader(ctx context.Context, file io.Reader, size int64) *sumReader {
+	return &sumReader{ctx: ctx, r: io.LimitReader(file, size+1), sum: sha256.New()}
+}
+
+// is reports whether what was read is the content of an entry.
+func (s *sumReader) is(e *james.Entry) bool {
+	return s.n == e.Size && james.Digest(s.sum.Sum(nil)) == e.Digest
 }
 
 func (s *sumReader) Read(p []byte) (int, error) {

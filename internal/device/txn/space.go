@@ -322,20 +322,25 @@ func (t *txn) reserve() error {
 			bytes -= t.journalBytes() // the journal has them
 		}
 		var err error
-		if a.held, err = a.d.Reserve(a.dir, bytes); err == nil {
-			continue
+		if a.held, err = a.d.Reserve(a.dir, bytes); err != nil {
+			return a.taken(a.d, a.dir, err)
 		}
-		if !errors.Is(err, unix.ENOSPC) {
-			return err
-		}
-		space, serr := a.d.Space(a.dir)
-		if serr != nil {
-			return err
-		}
-		return james.Errorf(james.KindUnavailable, "", "not enough space: the file system of %s has %s free and %s are needed, something else takes it right now",
-			a.point, size(space.Free), size(a.bytes)).WithHint("free some space on %s", a.point)
 	}
 	return nil
+}
+
+// taken says that a directory of the file system has not the room any more that was
+// counted, if that is what err says.
+func (a *account) taken(d *disk.Disk, dir string, err error) error {
+	if !errors.Is(err, unix.ENOSPC) {
+		return err
+	}
+	space, serr := d.Space(dir)
+	if serr != nil {
+		return err
+	}
+	return james.Errorf(james.KindUnavailable, "", "not enough space: the file system of %s has %s free and %s are needed, something else takes it right now",
+		a.point, size(space.Free), size(a.bytes)).WithHint("free some space on %s", a.point)
 }
 
 // growRoom takes more room where more has to be fetched than was counted, as an
