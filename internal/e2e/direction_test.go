@@ -79,6 +79,7 @@ var pure = map[string][]string{
 	"internal/archive": {"internal/xz", "pkg/james"},
 	"internal/xz":      nil,
 	"internal/delta":   {"internal/delta/regzip", "pkg/james"},
+	"internal/stream":  {"internal/delta", "internal/xz", "pkg/james"},
 
 	"internal/delta/regzip": nil,
 	"pkg/client":            {"pkg/james"},
@@ -152,7 +153,7 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":      {"internal/server", "internal/device", "internal/ctl"},
 	"github.com/ulikunitz/xz":     {"internal/xz"},
 	"github.com/klauspost/compress": {
-		"internal/archive", "internal/server/blob/packed",
+		"internal/archive", "internal/server/blob/packed", "internal/stream",
 	},
 	"github.com/prometheus/client_golang":   {"internal/server/api", "internal/server"},
 	"github.com/cyphar/filepath-securejoin": {"internal/device/disk", "internal/device/inventory"},
