@@ -168,6 +168,9 @@ func (d *decoder) numbers(n int) []byte {
 	for range n {
 		d.uint()
 	}
+	if d.bad {
+		return nil
+	}
 	size := len(before) - len(d.b)
 	return before[:size:size]
 }
