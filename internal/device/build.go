@@ -18,9 +18,7 @@ import (
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/script"
 	"github.com/trusch/jamesd/internal/device/txn"
-	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/version"
-	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -51,7 +49,7 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 			p.close()
 		}
 	}()
-	server, id, err := p.connect(s)
+	server, id, err := p.connect(s, log)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +103,10 @@ func (p *parts) txnOptions(s *settings, root *disk.Disk, log logrus.FieldLogger)
 	return o
 }
 
-// connect returns the server of the agent, and who the device is to it. Where
-// there is none, and something to be ended without, it is a noServer.
-func (p *parts) connect(s *settings) (agent.Server, string, error) {
-	c, id, err := newClient(s)
+// connect returns the server of the agent, and who the device is to it. Where there
+// is none, and something to be ended without, it is a noServer.
+func (p *parts) connect(s *settings, log logrus.FieldLogger) (agent.Server, string, error) {
+	c, err := connect(s, log)
 	if err != nil {
 		if !txn.Interrupted(s.stateDir) {
 			return nil, "", err
@@ -116,26 +114,9 @@ func (p *parts) connect(s *settings) (agent.Server, string, error) {
 		p.noServer, p.reconnect = err, func() {}
 		return noServer{james.Errorf(james.KindUnavailable, "server", "%w", err)}, "", nil
 	}
-	p.reconnect = c.Close
-	p.closers = append(p.closers, func() error { c.Close(); return nil })
-	return c, id, nil
-}
-
-// newClient returns the connection to jamesd, and who the device is to it.
-func newClient(s *settings) (*client.Client, string, error) {
-	addr, err := s.server()
-	if err != nil {
-		return nil, "", err
-	}
-	tls, err := pki.ClientTLS(s.ca, s.cert, s.key)
-	if err != nil {
-		return nil, "", err
-	}
-	c, err := client.New(client.Options{Addr: addr, TLS: tls, UserAgent: programName + "/" + version.Commit()})
-	if err != nil {
-		return nil, "", err
-	}
-	return c, tls.Certificates[0].Leaf.Subject.CommonName, nil
+	p.reconnect = c.reconnect
+	p.closers = append(p.closers, func() error { c.close(); return nil })
+	return c, c.device, nil
 }
 
 // close releases everything, the state directory among it, once.

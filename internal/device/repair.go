@@ -12,7 +12,6 @@ import (
 	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/txn"
-	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -101,7 +100,7 @@ func (in *inspection) repairFrom(ctx context.Context, downloads *disk.Disk) (*tx
 type lazySource struct {
 	in        *inspection
 	downloads *disk.Disk
-	server    *client.Client
+	server    *connection
 	src       *agent.Source
 }
 
@@ -109,7 +108,7 @@ func (l *lazySource) open() (*agent.Source, error) {
 	if l.src != nil {
 		return l.src, nil
 	}
-	server, _, err := newClient(l.in.s)
+	server, err := connect(l.in.s, l.in.log)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +167,7 @@ func (l *lazySource) Forget(contents []james.Digest) {
 
 func (l *lazySource) close() {
 	if l.server != nil {
-		l.server.Close()
+		l.server.close()
 	}
 }
 

@@ -1,7 +1,6 @@
 package device
 
 import (
-	"net"
 	"path/filepath"
 	"time"
 
@@ -23,7 +22,7 @@ const (
 // settings are those of jamesc; each is a flag, a key of the settings file and
 // an environment variable.
 type settings struct {
-	addr, ca, cert, key         string
+	addr, cache, ca, cert, key  string
 	installRoot, stateDir       string
 	systemTags                  []string
 	once                        bool
@@ -37,6 +36,7 @@ type settings struct {
 
 func (s *settings) define(fs *pflag.FlagSet) {
 	fs.StringVar(&s.addr, "addr", "", "address of jamesd, HOST or HOST:PORT; the port is "+defaultPort+" where none is given")
+	fs.StringVar(&s.cache, "cache", "", "address of the cache of this device's site, HOST or HOST:PORT, which is asked for packets first; jamesd is asked where it does not answer")
 	fs.StringVar(&s.ca, "ca", "/etc/jamesc/ca.crt", "certificate of the authority that jamesd's certificate is from")
 	fs.StringVar(&s.cert, "cert", "/etc/jamesc/device.crt", "certificate of this device; its common name is the device's id")
 	fs.StringVar(&s.key, "key", "/etc/jamesc/device.key", "key of the certificate")
@@ -91,14 +91,7 @@ func (s *settings) server() (string, error) {
 		return "", james.Errorf(james.KindInvalid, "addr", "the address of jamesd is not set").
 			WithHint("give it with --addr HOST:%s, as JAMESC_ADDR, or as addr: HOST:%s in %s", defaultPort, defaultPort, settingsFile)
 	}
-	if _, _, err := net.SplitHostPort(s.addr); err == nil {
-		return s.addr, nil
-	}
-	addr := net.JoinHostPort(trimBrackets(s.addr), defaultPort)
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		return "", james.Errorf(james.KindInvalid, "addr", "%q is not HOST or HOST:PORT", s.addr)
-	}
-	return addr, nil
+	return withPort("addr", s.addr)
 }
 
 // trimBrackets returns the IPv6 address in "[::1]".
