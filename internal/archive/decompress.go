@@ -20,12 +20,12 @@ const maxWindow = 64 << 20
 
 // decompressor returns the content of the archive src, and a function that
 // releases what it holds. Its Read ends with io.EOF only at the end of src,
-// after all checksums.
-func decompressor(format string, src *bufio.Reader) (io.Reader, func(), error) {
+// after all checksums. workers is how many blocks of xz it may decode at a time.
+func decompressor(format string, src *bufio.Reader, workers int) (io.Reader, func(), error) {
 	nothing := func() {}
 	switch format {
 	case FormatXz:
-		r := xz.NewReader(src, xz.Options{MaxWindow: maxWindow})
+		r := xz.NewReader(src, xz.Options{MaxWindow: maxWindow, Workers: workers})
 		return r, func() { _ = r.Close() }, nil
 	case FormatGzip:
 		r, err := gzip.NewReader(src)

@@ -18,6 +18,9 @@ type Limits struct {
 	MaxArchive int64
 	// AllowDevices accepts device nodes and fifos. Sockets cannot be in a tar.
 	AllowDevices bool
+	// Workers is how many blocks of an xz archive may be decoded at a time, one if
+	// it is less; see xz.Options. It is for who has cores and memory to spare.
+	Workers int
 }
 
 // DefaultLimits returns 250,000 entries, 16 GiB of files, 8 GiB of archive, and

@@ -25,7 +25,16 @@ import (
 // "etc etc/app": there is nothing to choose. It fails with
 // james.KindInterrupted when r fails or ctx is done, within one read of r.
 func Scan(ctx context.Context, r io.Reader, lim Limits) (entries []james.Entry, format string, err error) {
-	s := &scanner{lim: lim.orDefault(), hash: sha256.New(), buf: make([]byte, 64<<10), owners: make(map[string]string)}
+	return ScanTo(ctx, r, lim, nil)
+}
+
+// ScanTo is Scan that hands the content of each regular file to take, in the
+// order of the archive, while it is hashed. e is what Scan knows by then, all but
+// Digest and Data; what take leaves of content is read after it. Whether the
+// archive is one that can be taken is known only at its end. An error of take ends
+// ScanTo and is returned as it is.
+func ScanTo(ctx context.Context, r io.Reader, lim Limits, take func(e *james.Entry, content io.Reader) error) (entries []james.Entry, format string, err error) {
+	s := &scanner{lim: lim.orDefault(), take: take, hash: sha256.New(), buf: make([]byte, 64<<10), owners: make(map[string]string)}
 	format, err = walk(ctx, r, s.lim, s.add)
 	if err != nil {
 		return nil, "", err
@@ -40,6 +49,7 @@ func Scan(ctx context.Context, r io.Reader, lim Limits) (entries []james.Entry, 
 // scanner collects the entries of an archive.
 type scanner struct {
 	lim     Limits
+	take    func(e *james.Entry, content io.Reader) error // may be nil
 	entries []james.Entry
 	weight  int64 // of the entries in a manifest, at least, in bytes
 	hash    hash.Hash
@@ -69,7 +79,7 @@ func (s *scanner) add(it item) error {
 		if e.Sparse {
 			it.content = io.TeeReader(it.content, &data)
 		}
-		if e.Digest, err = s.digest(it.content); err != nil {
+		if e.Digest, err = s.digest(&e, it.content); err != nil {
 			return err
 		}
 		e.Data = data.data()
@@ -90,8 +100,13 @@ func weight(e *james.Entry) int64 {
 	return int64(n)
 }
 
-func (s *scanner) digest(content io.Reader) (d james.Digest, err error) {
+func (s *scanner) digest(e *james.Entry, content io.Reader) (d james.Digest, err error) {
 	s.hash.Reset()
+	if s.take != nil {
+		if err := s.take(e, io.TeeReader(content, s.hash)); err != nil {
+			return d, err
+		}
+	}
 	if _, err := io.CopyBuffer(s.hash, content, s.buf); err != nil {
 		return d, err
 	}

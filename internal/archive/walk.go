@@ -83,7 +83,7 @@ func (w *walker) open(ctx context.Context) (done func(), err error) {
 		return done, invalid("is %s; a packet is a tar, compressed with xz, gzip, bzip2, zstd or not at all", describe(head)).
 			WithHint("Make one with: tar cfvJ packet.tar.xz -C ROOT .")
 	}
-	content, done, err := decompressor(w.format, w.in)
+	content, done, err := decompressor(w.format, w.in, w.lim.Workers)
 	if err != nil {
 		return done, w.streamFault(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -215,6 +216,7 @@ func (d *jamesd) reach(ctx context.Context) (*backend, *fleet.Fleet, error) {
 	}
 	limits := archive.DefaultLimits()
 	limits.MaxArchive, limits.MaxSize, limits.AllowDevices = int64(d.o.maxArchive), int64(d.o.maxPacketSize), d.o.allowDevices
+	limits.Workers = runtime.GOMAXPROCS(0)
 	f, err := fleet.New(ctx, fleet.Options{
 		Store: b.store, Blobs: b.blobs, Log: d.log, Limits: limits, PollInterval: d.o.pollInterval,
 	})

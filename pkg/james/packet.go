@@ -18,6 +18,9 @@ type Packet struct {
 	Archive  Archive   `json:"archive"`
 	Added    time.Time `json:"added"`
 	AddedBy  string    `json:"added_by,omitempty"` // common name of the admin
+	// Contents is set when the server has the content of each file by itself, under
+	// its sha256, besides the archive.
+	Contents bool `json:"contents,omitempty"`
 }
 
 // Archive is a packet's files as they were uploaded.

@@ -16,6 +16,8 @@ import (
 type catalogue struct {
 	packets map[string]*james.Packet // by store.PacketKey
 	digests map[james.Digest]*james.Packet
+	// dropped counts packets that went, or changed: their blobs may be unused.
+	dropped uint64
 	names   map[string][]*james.Packet
 	devices map[string]*device // that polled or have a desired state
 	// wanting holds the devices whose desired state has an app of a name.
@@ -85,6 +87,7 @@ func (c *catalogue) setPacket(key string, p *james.Packet) {
 		name = old.Name
 		delete(c.packets, key)
 		delete(c.digests, old.Digest)
+		c.dropped++
 		c.names[name] = slices.DeleteFunc(c.names[name], func(other *james.Packet) bool { return other == old })
 		if len(c.names[name]) == 0 {
 			delete(c.names, name)
@@ -194,19 +197,6 @@ func (c *catalogue) share(tags james.TagSet) james.TagSet {
 		return shared
 	}
 	return tags
-}
-
-// refers reports whether a packet needs the blob of that digest.
-func (c *catalogue) refers(blob james.Digest) bool {
-	if c.digests[blob] != nil {
-		return true
-	}
-	for _, p := range c.packets {
-		if p.Archive.Digest == blob {
-			return true
-		}
-	}
-	return false
 }
 
 // sorted returns all packets by name and tags.

@@ -32,13 +32,13 @@ func TestCollect(t *testing.T) {
 		must(fresh.Write([]byte("fresh")))
 		info := must(fresh.Commit(t.Context(), james.Digest{}))
 		time.Sleep(40 * time.Minute)
-		want := []string{kept.Digest.String(), kept.Archive.Digest.String(), info.Digest.String()}
+		want := []string{kept.Digest.String(), kept.Archive.Digest.String(), info.Digest.String(), james.DigestOf([]byte("usr/bin/kept")).String()}
 		slices.Sort(want)
 		if got := digests(t, w.blobs); !slices.Equal(got, want) {
 			t.Errorf("after 2 hours the blobs are %q, want %q", got, want)
 		}
 		time.Sleep(2 * time.Hour)
-		if n := len(digests(t, w.blobs)); n != 2 {
+		if n := len(digests(t, w.blobs)); n != 3 {
 			t.Errorf("after 4 hours there are %d blobs", n)
 		}
 		_, err := abandoned.Commit(t.Context(), james.Digest{})
@@ -86,8 +86,8 @@ func TestCollectSparesWhatIsUploadedAgain(t *testing.T) {
 			w.add("a v1")
 			close(s.goOn)
 			time.Sleep(5 * time.Minute)
-			if got := digests(t, w.blobs); len(got) != 2 {
-				t.Errorf("%d of its 2 blobs are left (before: %v)", len(got), before)
+			if got := digests(t, w.blobs); len(got) != 3 {
+				t.Errorf("%d of its 3 blobs are left (before: %v)", len(got), before)
 			}
 		})
 	}

@@ -8,8 +8,9 @@
 // the newer always wins, in whatever order they arrive.
 //
 // What always holds: a plan that was handed out was computed from rows that are
-// durable; a packet is in the store only after its archive and its manifest are;
-// a blob that a packet refers to is never deleted. A store that does not answer
+// durable; a packet is in the store only after its archive and its manifest are,
+// and is marked as having its contents only while each of its files' is a blob; a
+// blob that a packet refers to is never deleted. A store that does not answer
 // fails what needs it, and nothing else.
 //
 // The package knows nothing of HTTP, certificates and databases: callers have
@@ -99,6 +100,8 @@ type Fleet struct {
 	// uploads is held shared from the first commit of an upload's blobs until
 	// its packet is in the store, and exclusively where a blob is deleted.
 	uploads sync.RWMutex
+	unpacks chan struct{} // has room for one: there is something to unpack
+	rubbish rubbish
 
 	mu      sync.Mutex // guards what is below; never held over a call of a store
 	cat     *catalogue
@@ -116,6 +119,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 		drained:  make(chan struct{}),
 		cat:      newCatalogue(),
 		unsaved:  make(map[string]time.Time),
+		unpacks:  make(chan struct{}, 1),
 	}
 	f.drain = sync.OnceFunc(func() { close(f.drained) })
 	if err := f.refresh(ctx); err != nil {

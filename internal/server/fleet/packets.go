@@ -58,6 +58,16 @@ func (f *Fleet) OpenArchive(ctx context.Context, d james.Digest) (james.Archive,
 	return p.Archive, r, err
 }
 
+// manifest reads the manifest of a packet.
+func (f *Fleet) manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
+	r, err := f.openBlob(ctx, p, "manifest", p.Digest)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return james.DecodeManifest(r, p.Digest)
+}
+
 // openBlob opens what belongs to a packet that exists, so that it is damage
 // where it does not.
 func (f *Fleet) openBlob(ctx context.Context, p *james.Packet, what string, d james.Digest) (blob.Reader, error) {

@@ -15,13 +15,15 @@ const (
 )
 
 // Run follows what other processes change, writes when devices were last seen,
-// and collects unused blobs, until ctx is done. It then writes the last-seen
+// collects unused blobs, and unpacks archives of which only the whole was kept,
+// until ctx is done. It then writes the last-seen
 // times once more, and fails when that does.
 func (f *Fleet) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { f.every(ctx, f.o.FollowInterval, "follow", limited(followTimeout, f.refresh)) })
 	wg.Go(func() { f.every(ctx, f.o.SeenInterval, "save-seen", limited(saveTimeout, f.saveSeen)) })
 	wg.Go(func() { f.every(ctx, f.o.CollectInterval, "collect", f.collect) })
+	wg.Go(func() { f.unpackAlways(ctx) })
 	wg.Wait()
 	return limited(saveTimeout, f.saveSeen)(context.WithoutCancel(ctx))
 }

@@ -16,6 +16,9 @@ import (
 // end when it turns out to be wrong. Nothing of a packet can be seen before all
 // of it is stored, and an upload that fails leaves nothing that lasts.
 //
+// The contents of files are stored while r is read. Those of an upload that fails
+// stay until they are collected, so that starting again costs less.
+//
 // A packet that is there already changes nothing. AddPacket fails with
 // james.KindInvalid for a request or an archive that cannot be a packet, naming
 // the entry, with james.KindExists where the name and tags have other content
@@ -34,9 +37,14 @@ func (f *Fleet) AddPacket(ctx context.Context, by string, req james.AddPacketReq
 	}
 	defer w.Abort()
 	if err := u.read(ctx, r, w); err != nil {
+		f.litter()
 		return james.AddPacketResponse{}, err
 	}
-	return u.keep(ctx, w)
+	resp, err := u.keep(ctx, w)
+	if err != nil {
+		f.litter()
+	}
+	return resp, err
 }
 
 // upload is one packet on its way in.
@@ -48,15 +56,23 @@ type upload struct {
 	encoded  []byte // the manifest
 	digest   james.Digest
 	format   string
-	mend     bool // the packet is there, and its blobs are not
+	contents []james.Digest
+	kept     bool // all contents are there
+	// The packet is there, but its archive or manifest is not, or it is to be
+	// marked anew.
+	lost, mend bool
 }
 
 // read copies the archive from r to w and makes the manifest of it.
 func (u *upload) read(ctx context.Context, r io.Reader, w io.Writer) error {
 	in := &intake{r: r, w: w}
-	entries, format, err := archive.Scan(ctx, in, u.o.Limits)
+	k := newKeeper(ctx, u.o.Blobs)
+	entries, format, err := archive.ScanTo(ctx, in, u.o.Limits, k.take)
 	if err == nil {
 		_, err = io.Copy(io.Discard, in) // what is stored is what came, to its last byte
+	}
+	if failed := k.finish(err); err == nil {
+		err = failed
 	}
 	if in.err != nil {
 		return in.err // what Scan made of it is only a consequence
@@ -69,6 +85,7 @@ func (u *upload) read(ctx context.Context, r io.Reader, w io.Writer) error {
 	if entries == nil {
 		u.manifest.Entries = []james.Entry{}
 	}
+	u.contents = contentsOf(entries)
 	u.encoded, u.digest, err = u.manifest.Encode()
 	return err
 }
@@ -85,12 +102,18 @@ func (u *upload) keep(ctx context.Context, w blob.Writer) (james.AddPacketRespon
 	if err := u.check(known); err != nil {
 		return james.AddPacketResponse{}, err
 	}
+	// From now on they are spared, whenever they were stored.
+	missing, err := u.o.Blobs.Renew(ctx, u.contents)
+	if err != nil {
+		return james.AddPacketResponse{}, err
+	}
+	u.kept = len(missing) == 0
 	if known != nil && known.Digest == u.digest {
 		whole, err := u.whole(ctx, known)
-		if err != nil || whole {
+		if err != nil || whole && known.Contents == u.kept {
 			return james.AddPacketResponse{Packet: *known}, err
 		}
-		u.mend = true
+		u.mend, u.lost = true, !whole
 	}
 	info, err := w.Commit(ctx, james.Digest{})
 	if err != nil {
@@ -158,6 +181,7 @@ func (u *upload) packet(info blob.Info) *james.Packet {
 		Archive:  james.Archive{Digest: info.Digest, Size: info.Size, Format: u.format},
 		Added:    u.now(),
 		AddedBy:  u.by,
+		Contents: u.kept,
 	}
 	for _, s := range james.ScriptNames() {
 		if len(u.manifest.Scripts[s]) > 0 {
@@ -180,7 +204,10 @@ func (u *upload) place(ctx context.Context, p *james.Packet) (james.AddPacketRes
 			return old, nil
 		}
 		mended := *old
-		mended.Archive = p.Archive
+		mended.Contents = p.Contents
+		if u.lost {
+			mended.Archive = p.Archive
+		}
 		return &mended, nil
 	})
 	if err != nil {
@@ -191,6 +218,9 @@ func (u *upload) place(ctx context.Context, p *james.Packet) (james.AddPacketRes
 		resp.Replaced = before.Digest
 	}
 	u.tell(ctx, &resp)
+	if !saved.Contents {
+		u.unpackSoon()
+	}
 	return resp, u.verify(ctx, saved)
 }
 
@@ -198,8 +228,13 @@ func (u *upload) place(ctx context.Context, p *james.Packet) (james.AddPacketRes
 // the collector of another process can do; see collect.
 func (u *upload) verify(ctx context.Context, p *james.Packet) error {
 	whole, err := u.whole(ctx, p)
+	if err == nil && whole && p.Contents {
+		var missing []james.Digest
+		missing, err = u.o.Blobs.Renew(ctx, u.contents)
+		whole = len(missing) == 0
+	}
 	if err == nil && !whole {
-		err = james.Errorf(james.KindInterrupted, "packet "+u.name(), "its archive was deleted as unused by another jamesd while it came in").
+		err = james.Errorf(james.KindInterrupted, "packet "+u.name(), "some of it was deleted as unused by another jamesd while it came in").
 			WithHint("Add the packet again, which puts it back.")
 	}
 	return err

@@ -106,6 +106,8 @@ func TestAddPacketAgain(t *testing.T) {
 	}
 	_, err = w.upload("a v1", "y", false)
 	wantError(t, err, james.KindExists, "a v1", "other content", "alice", "--replace")
+	// The content of the one that was refused stays for a while.
+	check(t, w.blobs.Delete(t.Context(), james.DigestOf([]byte("usr/bin/ay"))))
 	if got := digests(t, w.blobs); !slices.Equal(got, before) {
 		t.Error("uploads that change nothing leave blobs")
 	}
@@ -162,8 +164,13 @@ func TestAddPacketRefuses(t *testing.T) {
 			w := newWorld(t, func(o *fleet.Options) { o.Limits.MaxEntries = 3 })
 			_, err := w.AddPacket(t.Context(), "alice", test.req, test.body)
 			wantError(t, err, test.kind, test.parts...)
-			if len(w.Packets()) != 0 || len(digests(t, w.blobs)) != 0 || len(w.events()) != 0 {
+			if len(w.Packets()) != 0 || len(w.events()) != 0 {
 				t.Error("something is left of it")
+			}
+			for info, err := range w.blobs.List(t.Context()) { // contents of files stay for a while
+				if err != nil || info.Stored > 10 {
+					t.Errorf("a blob of %d bytes is left of it: %v", info.Stored, err)
+				}
 			}
 		})
 	}
@@ -182,8 +189,8 @@ func TestAddPacketWithoutTheStore(t *testing.T) {
 	w.store.away.Store(true)
 	_, err := w.upload("a v1", "", false)
 	wantError(t, err, james.KindUnavailable)
-	if n := len(digests(t, w.blobs)); n != 0 {
-		t.Errorf("%d blobs are left", n)
+	if got, want := digests(t, w.blobs), []string{james.DigestOf([]byte("usr/bin/a")).String()}; !slices.Equal(got, want) {
+		t.Errorf("besides the content of its file there are left: %q", got)
 	}
 }
 

@@ -1,0 +1,21 @@
+package fleet
+
+import "github.com/trusch/jamesd/pkg/james"
+
+// TryUsed makes the set of the blobs in for n blobs. It returns how many of them it
+// lacks, and how many of out it has.
+func TryUsed(n int, in, out []james.Digest) (missing, wrong int) {
+	u := newUsed(n)
+	for _, d := range in {
+		u.add(d)
+	}
+	for i := range in {
+		if !u.has(in[i]) {
+			missing++
+		}
+		if u.has(out[i]) {
+			wrong++
+		}
+	}
+	return missing, wrong
+}
