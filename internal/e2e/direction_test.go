@@ -87,6 +87,7 @@ var pure = map[string][]string{
 	"internal/device/journal":   {"internal/device/disk", "pkg/james"},
 	"internal/device/disk":      {"pkg/james"},
 	"internal/device/inventory": {"internal/device/disk", "pkg/james"},
+	"internal/device/throttle":  nil,
 	"internal/server/store":     {"pkg/james"},
 	"internal/server/blob":      {"pkg/james"},
 	"internal/server/cache":     {"pkg/james"},
