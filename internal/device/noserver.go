@@ -38,6 +38,8 @@ func (n noServer) Poll(context.Context, james.PollRequest) (james.PollResponse, 
 	return james.PollResponse{}, n.err
 }
 
+func (n noServer) Progress(context.Context, james.Progress) error { return n.err }
+
 func (n noServer) Report(context.Context, james.Report) error { return n.err }
 
 func (n noServer) Manifest(context.Context, james.Digest) (*james.Manifest, error) {

@@ -113,7 +113,7 @@ func (l *lazySource) open() (*agent.Source, error) {
 		return nil, err
 	}
 	src, err := agent.NewSource(agent.SourceOptions{
-		Server: server, State: l.downloads, Log: l.in.log, Progress: l.in.downloaded,
+		Server: server, State: l.downloads, Log: l.in.log, MaxRate: int64(l.in.s.maxRate), Progress: l.in.downloaded,
 	})
 	l.server, l.src = server, src
 	return src, err

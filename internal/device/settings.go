@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/trusch/jamesd/internal/config"
+	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/device/inventory"
 	"github.com/trusch/jamesd/internal/device/script"
 	"github.com/trusch/jamesd/pkg/james"
@@ -17,6 +18,9 @@ const (
 	settingsFile = "/etc/jamesc/jamesc.yaml"
 	variables    = "JAMESC"
 	defaultPort  = "2761"
+	// leastRate is what --max-rate must be at least, in bytes a second: with less, a
+	// server would take the device for one that has gone.
+	leastRate = 2000
 )
 
 // settings are those of jamesc; each is a flag, a key of the settings file and
@@ -30,6 +34,9 @@ type settings struct {
 	scriptTimeout, retry, limit time.Duration
 	verify                      time.Duration
 	probation                   time.Duration
+	download, apply             james.Window
+	maxRate                     config.Size
+	metered                     bool
 	logLevel, logFormat         string
 	file                        string
 }
@@ -48,6 +55,11 @@ func (s *settings) define(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.hold, "hold", james.MaxWait, "how long a poll may stay open so that a change arrives at once, at most the time between two polls; 0 for not at all")
 	fs.DurationVar(&s.scriptTimeout, "script-timeout", script.DefaultTimeout, "how long a script of a packet may run")
 	fs.DurationVar(&s.probation, "probation", 0, "after a change, how long jamesd may take to be reached over a fresh connection before the change is undone; 0 does not ask for it")
+	s.download, s.apply = james.OpenWindow, james.OpenWindow
+	fs.Var(&s.download, "download-window", "when contents may be downloaded: now, never, or times of the day such as 22:00-06:00; the desired state may say otherwise")
+	fs.Var(&s.apply, "apply-window", "when a change may begin, likewise")
+	fs.Var(&s.maxRate, "max-rate", "most bytes a second to download, such as 200kB; 0 for no limit")
+	fs.BoolVar(&s.metered, "metered", false, "download only what is marked urgent, as the system tag "+agent.MeteredTag+" does")
 	fs.DurationVar(&s.retry, "retry-first", time.Minute, "time after which a plan that failed is tried again; it doubles with every try")
 	fs.DurationVar(&s.limit, "retry-limit", 6*time.Hour, "longest time after which it is tried again")
 	fs.DurationVar(&s.verify, "verify-interval", time.Hour, "time between two looks whether the installed files are as their packets have them; 0 for never")
@@ -76,6 +88,9 @@ func (s *settings) load(cmd *cobra.Command, p config.Process) error {
 		if d < 0 {
 			return james.Errorf(james.KindInvalid, name, "%s is less than 0", d)
 		}
+	}
+	if s.maxRate != 0 && s.maxRate < leastRate {
+		return james.Errorf(james.KindInvalid, "max-rate", "%s a second is less than %d bytes", s.maxRate.String(), leastRate)
 	}
 	for name, d := range map[string]time.Duration{"script-timeout": s.scriptTimeout, "retry-first": s.retry, "retry-limit": s.limit} {
 		if d <= 0 {

@@ -67,28 +67,31 @@ func exists(stateDir string) error {
 	return err
 }
 
-func printStatus(w io.Writer, m agent.Memory) {
+func printStatus(out io.Writer, m agent.Memory) {
 	if m.Device != "" {
-		fmt.Fprintf(w, "device: %s\n", m.Device)
+		fmt.Fprintf(out, "device: %s\n", m.Device)
 	}
-	fmt.Fprintf(w, "revision: %d\n", m.Revision)
-	fmt.Fprintf(w, "installed: %d\n", len(m.Apps))
+	fmt.Fprintf(out, "revision: %d\n", m.Revision)
+	fmt.Fprintf(out, "installed: %d\n", len(m.Apps))
 	for _, a := range m.Apps {
-		fmt.Fprintf(w, "  %s  (%s)\n", a, a.Digest.Short())
+		fmt.Fprintf(out, "  %s  (%s)\n", a, a.Digest.Short())
 	}
 	if r := m.Last; r != nil {
-		fmt.Fprintf(w, "last plan: %s, revision %d, %s\n", r.Result, r.Revision, r.Ended.Local().Format(time.RFC3339))
+		fmt.Fprintf(out, "last plan: %s, revision %d, %s\n", r.Result, r.Revision, r.Ended.Local().Format(time.RFC3339))
 		if r.Error != "" {
-			fmt.Fprintf(w, "  %s\n", printable(r.Error))
+			fmt.Fprintf(out, "  %s\n", printable(r.Error))
 		}
-		if out := strings.TrimSpace(r.Output); out != "" {
-			fmt.Fprintf(w, "  output of %s:\n%s\n", r.Script, printable(out))
+		if said := strings.TrimSpace(r.Output); said != "" {
+			fmt.Fprintf(out, "  output of %s:\n%s\n", r.Script, printable(said))
 		}
+	}
+	if w := m.Waiting; w != nil {
+		fmt.Fprintf(out, "next plan: revision %d is %s\n", w.Revision, w)
 	}
 	if f := m.Failure; f != nil {
-		fmt.Fprintf(w, "next try: %s, after %d failed so far\n", f.RetryAt.Local().Format(time.RFC3339), f.Attempts)
+		fmt.Fprintf(out, "next try: %s, after %d failed so far\n", f.RetryAt.Local().Format(time.RFC3339), f.Attempts)
 	}
 	if n := len(m.Pending); n > 0 {
-		fmt.Fprintf(w, "reports that jamesd has not got yet: %d\n", n)
+		fmt.Fprintf(out, "reports that jamesd has not got yet: %d\n", n)
 	}
 }

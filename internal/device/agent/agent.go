@@ -1,6 +1,8 @@
 // Package agent is the loop of a device: it polls the server for a plan, fetches
 // what the plan needs, has it applied as one transaction, reports how that went,
-// and polls again.
+// and polls again. It goes on polling while it fetches, so that another plan, or
+// none, ends that, and while a plan waits for the time at which it may be fetched
+// or applied.
 //
 // What always holds: the loop never ends by itself, whatever the server, the
 // link or a plan does. A server that does not answer is tried again with a
@@ -19,11 +21,13 @@ import (
 	"encoding/json"
 	"io"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/throttle"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -33,6 +37,8 @@ import (
 type Server interface {
 	Poll(ctx context.Context, req james.PollRequest) (james.PollResponse, error)
 	Report(ctx context.Context, r james.Report) error
+	// Progress tells how far a plan is; nothing depends on whether it succeeds.
+	Progress(ctx context.Context, p james.Progress) error
 	Manifest(ctx context.Context, packet james.Digest) (*james.Manifest, error)
 	// Archive returns the bytes of an archive from offset on. It fails with
 	// KindConflict when the server has others than those of a.
@@ -46,6 +52,9 @@ type Installer interface {
 	// that is another for each plan; nil and 0 where none was.
 	Committed() (*james.Report, uint64)
 	Recover(ctx context.Context) (*james.Report, error)
+	// Prefetch has src fetch what Apply will need, and changes nothing else. Apps may
+	// be called meanwhile.
+	Prefetch(ctx context.Context, plan *james.Plan, src txn.Source) error
 	Apply(ctx context.Context, plan *james.Plan, src txn.Source) (*james.Report, error)
 	// Verify returns what is not as the packets have it. It fails with KindConflict
 	// while a transaction is to be recovered.
@@ -83,6 +92,13 @@ type Options struct {
 	// RetryFirst and RetryLimit bound the delay after which a failed plan is
 	// tried again; 0 means a minute and six hours.
 	RetryFirst, RetryLimit time.Duration
+	// Download and Apply are when contents may be fetched and when a change may begin,
+	// where the desired state does not say that; windows that say nothing are open.
+	// Metered has only urgent plans fetched, as the system tag MeteredTag has.
+	Download, Apply james.Window
+	Metered         bool
+	// MaxRate is how many bytes a second are downloaded at most; 0 for no limit.
+	MaxRate int64
 	// VerifyInterval is the time between two looks whether the files of packets are
 	// as those have them; 0 means never. There is one at the start and after every
 	// transaction, too.
@@ -139,6 +155,10 @@ type Agent struct {
 	retry  backoff
 	tags   james.TagSet
 
+	job      *job          // nil where there is no plan to carry out
+	limit    time.Duration // how long the installer may be silent, with the plan it has
+	teller   atomic.Pointer[teller]
+	beside   atomic.Bool  // contents are fetched beside the loop
 	settled  bool         // no transaction is unfinished
 	drift    *james.Drift // as it was found last
 	verifyAt time.Time    // when the next look is due
@@ -172,12 +192,12 @@ func New(o Options) (*Agent, error) {
 	a := &Agent{
 		o:        o,
 		state:    &state{disk: o.State},
-		sup:      &supervisor{notify: o.Notify, now: o.Now},
+		sup:      newSupervisor(o.Notify, o.Now),
 		retry:    backoff{o.RetryFirst, o.RetryLimit, o.Rand},
 		link:     link{pause: backoff{linkFirst, linkLimit, o.Rand}, log: o.Log},
 		interval: cmp.Or(o.Interval, defaultInterval),
 	}
-	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, sup: a.sup, stall: o.Stall,
+	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, expect: a.expect, status: a.sup.status, stall: o.Stall, progress: a.fetched, throttle: throttle.New(o.MaxRate).Wait,
 		pause: backoff{bodyFirst, bodyLimit, o.Rand}, sound: make(map[james.Digest]bool), contents: make(map[james.Digest]string)}
 	if err := a.state.prepare(); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func (a *Agent) settle(ctx context.Context) error {
 	}
 	a.settled = false
 	a.verifySoon()
-	a.sup.expect(a.o.StepLimit)
+	a.sup.loop.expect(a.o.StepLimit)
 	guarded, release := a.guard(ctx)
 	defer release()
 	_ = a.commit() // an interrupted transaction is ended before the agent is
@@ -74,15 +74,15 @@ func (a *Agent) mayTry(plan *james.Plan) bool {
 	return a.memory.attempts(try{plan.ID, plan.Revision}) == 0 || a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit) == 0
 }
 
-// attempt carries a plan out and remembers how that went. It fails when ctx ended
-// it before anything was changed or when all was and had to prove itself.
+// attempt applies a plan whose contents are there and remembers how that went. It
+// fails when ctx ended it before anything was changed or when all was and had to
+// prove itself.
 func (a *Agent) attempt(ctx context.Context, plan *james.Plan) (*james.Report, error) {
-	log := a.o.Log.WithFields(logrus.Fields{"plan": plan.ID.Short(), "revision": plan.Revision})
-	log.WithFields(logrus.Fields{"steps": len(plan.Steps), "attempt": a.memory.attempts(try{plan.ID, plan.Revision}) + 1}).Info("carrying out a plan")
-	a.stuck = try{}
-	a.sup.status("carrying out revision %d", plan.Revision)
-	a.fetch.begin(plan, time.Duration(len(plan.Steps))*a.o.StepLimit)
+	a.limit = a.limitOf(plan)
+	a.sup.loop.expect(a.limit)
+	told := a.announce(ctx, plan, james.Applying)
 	report, err := a.apply(ctx, plan)
+	told.end()
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +168,7 @@ func (a *Agent) conclude(report *james.Report) {
 		a.memory.Failure = &Failure{Plan: report.Plan, Revision: report.Revision, Attempts: report.Attempts, RetryAt: report.RetryAt}
 	}
 	a.verifySoon()
+	a.memory.Waiting = nil
 	a.memory.Apps = a.o.Installer.Apps()
 	_, a.memory.Committed = a.o.Installer.Committed()
 	a.memory.add(report)

@@ -84,7 +84,7 @@ func (t *transfer) complete(ctx context.Context) error {
 			return err
 		}
 		wait := t.pause.after(vain)
-		t.sup.expect(wait + readLimit)
+		t.expect(wait + readLimit)
 		t.log.WithError(err).WithFields(logrus.Fields{"offset": t.have, "retry": wait.Round(time.Millisecond)}).Info("resuming the download after a lost connection")
 		if sleep(ctx, wait) != nil {
 			return err
@@ -103,7 +103,7 @@ func (t *transfer) stream(ctx context.Context) error {
 		cancel(james.Errorf(james.KindInterrupted, "archive of "+t.packet.Name, "no byte arrived for %s", t.stall))
 	})
 	defer silent.Stop()
-	t.sup.expect(t.stall + fetchLimit)
+	t.expect(t.stall + fetchLimit)
 	body, err := t.server.Archive(ctx, t.packet.Digest, a, t.have)
 	if err != nil {
 		return cause(ctx, err)
@@ -112,11 +112,14 @@ func (t *transfer) stream(ctx context.Context) error {
 	buf := make([]byte, 64<<10)
 	for t.have < a.Size {
 		silent.Reset(t.stall)
-		t.sup.expect(t.stall + readLimit)
+		t.expect(t.stall + readLimit)
 		n, err := body.Read(buf[:min(int64(len(buf)), a.Size-t.have)])
 		silent.Stop() // what the disk takes is not the server's silence
 		if werr := t.write(buf[:n]); werr != nil {
 			return &diskError{werr}
+		}
+		if err := t.throttle(ctx, n); err != nil {
+			return cause(ctx, err)
 		}
 		if err != nil && t.have < a.Size {
 			return t.broke(cause(ctx, err))
@@ -139,7 +142,7 @@ func (t *transfer) write(b []byte) error {
 		return nil
 	}
 	t.synced = t.have
-	t.sup.status("downloading %s, %d %%", t.packet.App(), 100*t.have/t.packet.Archive.Size)
+	t.status("downloading %s, %d %%", t.packet.App(), 100*t.have/t.packet.Archive.Size)
 	return t.part.Sync()
 }
 

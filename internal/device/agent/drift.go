@@ -18,7 +18,7 @@ func (a *Agent) verify(ctx context.Context) {
 	if a.untilVerify() > 0 {
 		return
 	}
-	a.sup.expect(a.o.StepLimit)
+	a.sup.loop.expect(a.o.StepLimit)
 	started := a.o.Now()
 	changes, err := a.o.Installer.Verify(ctx, txn.Verification{Quick: true})
 	if ctx.Err() != nil {

@@ -15,12 +15,14 @@ import (
 // the state directory until forget, so that a try goes on where the one before
 // it stopped.
 type fetcher struct {
-	server Server
-	state  *state
-	log    logrus.FieldLogger
-	sup    *supervisor
-	pause  backoff
-	stall  time.Duration
+	server   Server
+	state    *state
+	log      logrus.FieldLogger
+	throttle func(ctx context.Context, n int) error
+	expect   func(time.Duration)
+	status   func(format string, args ...any)
+	pause    backoff
+	stall    time.Duration
 	// sound are the archives and contents that this process has verified and that
 	// nobody else may have changed since, contents the paths of those that were asked for.
 	sound    map[james.Digest]bool
@@ -37,7 +39,7 @@ type fetcher struct {
 func (f *fetcher) begin(plan *james.Plan, limit time.Duration) {
 	f.forget(plan)
 	f.unreachable, f.limit = false, limit
-	f.sup.expect(limit)
+	f.expect(limit)
 }
 
 // Manifest returns the manifest of a packet.
@@ -47,8 +49,8 @@ func (f *fetcher) Manifest(ctx context.Context, p *james.Packet) (*james.Manifes
 			return m, nil
 		}
 	}
-	defer f.sup.expect(f.limit)
-	f.sup.expect(fetchLimit)
+	defer f.expect(f.limit)
+	f.expect(fetchLimit)
 	m, err := f.server.Manifest(ctx, p.Digest)
 	if f.unreachable = james.KindOf(err).Retryable(); err != nil {
 		return nil, err
@@ -74,7 +76,7 @@ func (f *fetcher) missing(p *james.Packet) int64 {
 
 // archive returns the archive of a packet, all of it and verified.
 func (f *fetcher) archive(ctx context.Context, p *james.Packet, use func(int64)) (io.ReadCloser, error) {
-	defer f.sup.expect(f.limit)
+	defer f.expect(f.limit)
 	if !f.has(p.Archive) {
 		if err := f.fetch(ctx, p, use); err != nil {
 			return nil, err

@@ -281,7 +281,7 @@ func TestDownloadThatFails(t *testing.T) {
 				}
 				d.pass(18 * time.Hour)
 				stop()
-				last := d.installer.tries[len(d.installer.tries)-2:]
+				last := d.installer.fetches[len(d.installer.fetches)-2:]
 				if gap := last[1].Sub(last[0]); gap > tc.second || gap < tc.second/2 {
 					t.Errorf("the last tries are %s apart, want about %s", gap, tc.second)
 				}

@@ -13,7 +13,8 @@ import (
 // executable, and returns what has become of that. A download is stopped by ctx
 // at once; a transaction that has begun to change the device is finished.
 func (a *Agent) Run(ctx context.Context) Fate {
-	a.sup.expect(a.o.StepLimit)
+	a.sup.loop.expect(a.o.StepLimit)
+	defer a.halt()
 	defer a.sup.feed(a.o.Watchdog)()
 	a.o.Notify("READY=1")
 	a.o.Log.WithFields(logrus.Fields{"systemtags": a.tags.String(), "apps": len(a.o.Installer.Apps()), "hold": a.o.Hold}).Info("polling")
@@ -22,8 +23,7 @@ func (a *Agent) Run(ctx context.Context) Fate {
 		if fate, _ := a.o.Self.Fate(); fate != Kept && a.mayLeave(ctx, fate) && ctx.Err() == nil {
 			return fate // but not when told to stop: whoever starts jamesc again starts that one
 		}
-		a.sup.expect(wait + grace)
-		if sleep(ctx, wait) != nil {
+		if a.nap(ctx, wait) != nil {
 			break
 		}
 	}
@@ -37,27 +37,37 @@ func (a *Agent) round(ctx context.Context) time.Duration {
 	if err := a.settle(ctx); err != nil {
 		return a.unsettled(ctx, err)
 	}
+	if a.work(ctx) {
+		return 0
+	}
 	if err := a.deliver(ctx); err != nil {
 		return a.lost(ctx, err)
 	}
 	a.verify(ctx)
 	known := a.known()
-	answer, err := a.poll(ctx, known, a.hold())
-	if err != nil {
+	polling, polled := a.untilFetched(ctx)
+	answer, err := a.poll(polling, known, a.hold())
+	polled()
+	switch {
+	case err != nil && a.due():
+		return 0
+	case err != nil:
 		return a.lost(ctx, err)
 	}
 	switch plan := answer.Plan; {
 	case plan == nil || plan.Empty():
 		a.idle(answer, known)
 	case len(plan.Steps) == 0:
+		a.drop("nothing of it can be done")
 		if a.stuck != (try{plan.ID, plan.Revision}) {
 			a.unsolved(plan)
 			return 0
 		}
-	case a.mayTry(plan):
-		if _, err := a.attempt(ctx, plan); err != nil {
-			a.o.Log.WithError(err).Info("the plan is left")
+	case !a.mayTry(plan):
+		if a.job != nil && a.job.plan.ID != plan.ID {
+			a.drop("another plan is wanted")
 		}
+	case a.take(plan):
 		return 0
 	}
 	return a.rest(started)
@@ -87,16 +97,17 @@ func (a *Agent) lost(ctx context.Context, err error) time.Duration {
 // which plan is known, that may mean no more than that there is no other; with
 // a revision it means that the device is as it should be.
 func (a *Agent) idle(answer james.PollResponse, known try) {
-	if answer.Revision == 0 && known != (try{}) {
+	if answer.Revision == 0 && known != (try{}) && !answer.Dropped {
 		return
 	}
+	a.drop("it is not wanted any more")
 	a.stuck, a.done = try{}, try{}
 	a.fetch.forget(nil)
 	a.sup.status("as desired, revision %d", answer.Revision)
-	if a.memory.Failure == nil && (answer.Revision == 0 || answer.Revision == a.memory.Revision) {
+	if a.memory.Failure == nil && a.memory.Waiting == nil && (answer.Revision == 0 || answer.Revision == a.memory.Revision) {
 		return
 	}
-	a.memory.Failure = nil
+	a.memory.Failure, a.memory.Waiting = nil, nil
 	if answer.Revision != 0 {
 		a.memory.Revision = answer.Revision
 	}
@@ -115,6 +126,9 @@ func (a *Agent) unsolved(plan *james.Plan) {
 
 // known returns the plan that the server need not send again now.
 func (a *Agent) known() try {
+	if j := a.job; j != nil {
+		return try{j.plan.ID, j.plan.Revision}
+	}
 	if f := a.memory.Failure; f.wait(a.o.Now(), a.o.RetryLimit) > 0 {
 		return try{f.Plan, f.Revision}
 	}
@@ -122,11 +136,11 @@ func (a *Agent) known() try {
 }
 
 // hold returns how long the next poll may be held, in whole seconds: not beyond
-// the interval nor the time at which a failed plan is due, or the next look at the
-// installed files.
+// the interval nor the time at which a window opens or closes, a failed plan is due,
+// or the next look at the installed files.
 func (a *Agent) hold() time.Duration {
-	d := min(a.o.Hold, a.interval, james.MaxWait, a.untilVerify())
-	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 {
+	d := min(a.o.Hold, a.interval, james.MaxWait, a.untilVerify(), a.untilTurn())
+	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 && a.job == nil {
 		d = min(d, due)
 	}
 	return (d + time.Second - 1).Truncate(time.Second)
@@ -136,10 +150,29 @@ func (a *Agent) hold() time.Duration {
 // next look at the installed files.
 func (a *Agent) rest(started time.Time) time.Duration {
 	d := min(a.interval-a.o.Now().Sub(started), a.untilVerify())
-	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 {
+	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 && a.job == nil {
 		d = min(d, due)
 	}
 	return max(d, 0)
+}
+
+// glance is how often somebody who waits for a window looks at the clock, which may
+// be set.
+const glance = time.Minute
+
+// nap waits for d, or until the job can be moved on.
+func (a *Agent) nap(ctx context.Context, d time.Duration) error {
+	for d > 0 && !a.due() {
+		slice := d
+		if a.job != nil {
+			slice = max(time.Millisecond, min(d, a.untilTurn(), glance))
+		}
+		if err := a.await(ctx, slice); err != nil {
+			return err
+		}
+		d -= slice
+	}
+	return ctx.Err()
 }
 
 // sleep waits for d; it fails when ctx is cancelled before that.

@@ -24,6 +24,8 @@ type Memory struct {
 	// Failure is the plan that failed last, until it succeeds or is given up for
 	// another.
 	Failure *Failure `json:"failure,omitempty"`
+	// Waiting is the plan that is not carried out now, and why.
+	Waiting *james.Waiting `json:"waiting,omitempty"`
 	// Pending are the reports that the server has not got, oldest first.
 	Pending []james.Report `json:"pending,omitempty"`
 	// Last is the newest report.

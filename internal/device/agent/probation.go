@@ -17,7 +17,7 @@ const reachFirst, reachLimit = 500 * time.Millisecond, 10 * time.Second
 // fits txn.Options.OnProbation. From here on the agent can stop: what is on
 // probation stays so until the next start.
 func (a *Agent) OnProbation(plan *james.Plan, checks time.Duration) {
-	a.sup.expect(checks + a.o.Probation + max(a.fetch.limit, a.o.StepLimit))
+	a.sup.loop.expect(checks + a.o.Probation + max(a.limit, a.o.StepLimit))
 	a.sup.status("revision %d is on probation", plan.Revision)
 	a.o.Log.WithFields(logrus.Fields{"plan": plan.ID.Short(), "revision": plan.Revision}).Info("the change is on probation")
 	a.yield()

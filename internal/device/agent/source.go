@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/throttle"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -23,6 +24,8 @@ type SourceOptions struct {
 	// State is the directory for downloads, of nobody else.
 	State *disk.Disk
 	Log   logrus.FieldLogger
+	// MaxRate is how many bytes a second are downloaded at most; 0 for no limit.
+	MaxRate int64
 	// Progress, where set, is told how much of an archive has arrived, in bytes.
 	Progress func(p *james.Packet, have int64)
 }
@@ -43,7 +46,7 @@ func NewSource(o SourceOptions) (*Source, error) {
 		return nil, err
 	}
 	f := &fetcher{server: o.Server, state: st, log: o.Log, stall: defaultStall, progress: o.Progress,
-		sup:   &supervisor{notify: func(string) {}, now: time.Now},
+		throttle: throttle.New(o.MaxRate).Wait, expect: func(time.Duration) {}, status: func(string, ...any) {},
 		pause: backoff{bodyFirst, bodyLimit, rand.Float64},
 		sound: make(map[james.Digest]bool), contents: make(map[james.Digest]string)}
 	return &Source{o: o, fetch: f, archives: make(map[james.Digest]james.Archive)}, nil

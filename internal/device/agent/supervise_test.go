@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -88,6 +89,14 @@ func TestWatchdog(t *testing.T) {
 		"an installer that hangs": {during: 3 * time.Hour, prepare: func(d *device, stuck <-chan struct{}) {
 			d.installer.during = func(context.Context) { <-stuck }
 		}},
+		"a download of half an hour": {during: 20 * time.Minute, fed: true, prepare: func(d *device, _ <-chan struct{}) {
+			d.server.body = slowly(1)
+			d.installer.during = func(context.Context) {}
+		}},
+		"a download that hangs": {during: 3 * time.Hour, prepare: func(d *device, stuck <-chan struct{}) {
+			d.server.body = func(_ int64, r io.Reader) (io.ReadCloser, error) { return io.NopCloser(hung{r, stuck}), nil }
+			d.installer.during = func(context.Context) {}
+		}},
 		"a server's client that hangs": {during: time.Hour, prepare: func(d *device, stuck <-chan struct{}) {
 			d.options = func(o *agent.Options) { o.Server = deadlocked{d.server, stuck} }
 		}},
@@ -121,6 +130,17 @@ func TestWatchdog(t *testing.T) {
 			})
 		})
 	}
+}
+
+// hung is a body that ignores its context.
+type hung struct {
+	io.Reader
+	stuck <-chan struct{}
+}
+
+func (h hung) Read(p []byte) (int, error) {
+	<-h.stuck
+	return h.Reader.Read(p)
 }
 
 // deadlocked is a server whose polls ignore their context.

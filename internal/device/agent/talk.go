@@ -11,7 +11,7 @@ import (
 
 // report returns what the device says of itself.
 func (a *Agent) report() james.DeviceReport {
-	return james.DeviceReport{SystemTags: a.tags, Apps: a.o.Installer.Apps(), Revision: a.memory.Revision, Agent: a.o.Version, Drift: a.drift}
+	return james.DeviceReport{SystemTags: a.tags, Apps: a.o.Installer.Apps(), Revision: a.memory.Revision, Agent: a.o.Version, Drift: a.drift, Waiting: a.memory.Waiting}
 }
 
 // poll asks the server for a plan. It sends the whole report where the server
@@ -48,7 +48,7 @@ func (a *Agent) poll(ctx context.Context, known try, hold time.Duration) (james.
 
 func (a *Agent) ask(ctx context.Context, req james.PollRequest) (james.PollResponse, error) {
 	limit := time.Duration(req.Wait)*time.Second + grace
-	a.sup.expect(limit + grace)
+	a.sup.loop.expect(limit + grace)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit,
 		james.Errorf(james.KindUnavailable, "server", "no answer within %s", limit))
 	defer cancel()
@@ -80,7 +80,7 @@ func (a *Agent) deliver(ctx context.Context) error {
 }
 
 func (a *Agent) send(ctx context.Context, r james.Report) error {
-	a.sup.expect(2 * grace)
+	a.sup.loop.expect(2 * grace)
 	ctx, cancel := context.WithTimeoutCause(ctx, grace,
 		james.Errorf(james.KindUnavailable, "server", "no answer within %s", grace))
 	defer cancel()

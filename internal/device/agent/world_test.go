@@ -72,6 +72,7 @@ type server struct {
 	packets  map[james.Digest]*packet
 	desired  []*packet // nil: the device is left alone
 	problems []james.Problem
+	schedule james.Schedule
 	revision uint64
 	report   *james.DeviceReport
 
@@ -84,9 +85,16 @@ type server struct {
 
 	polls   []poll
 	reports []james.Report
+	told    []told
 	served  int64 // bytes of archives
 	gets    []int64
 	body    func(offset int64, r io.Reader) (io.ReadCloser, error)
+}
+
+// told is a message of progress.
+type told struct {
+	at time.Time
+	p  james.Progress
 }
 
 type poll struct {
@@ -137,7 +145,9 @@ func (s *server) plan() james.Plan {
 			steps = append(steps, step)
 		}
 	}
-	return james.NewPlan(s.revision, steps, s.problems)
+	plan := james.NewPlan(s.revision, steps, s.problems)
+	plan.Schedule = s.schedule
+	return plan
 }
 
 func (s *server) Poll(ctx context.Context, req james.PollRequest) (james.PollResponse, error) {
@@ -160,6 +170,10 @@ func (s *server) Poll(ctx context.Context, req james.PollRequest) (james.PollRes
 		plan, answer := s.plan(), james.PollResponse{Interval: s.interval}
 		if plan.Empty() && s.desired != nil {
 			answer.Revision = s.revision
+		}
+		if plan.Empty() && !req.Known.IsZero() {
+			answer.Dropped = true
+			return answer, nil
 		}
 		if !plan.Empty() && (plan.ID != req.Known || plan.Revision != req.KnownRevision || s.deaf) {
 			answer.Plan = &plan
@@ -198,6 +212,16 @@ func (s *server) Report(_ context.Context, r james.Report) error {
 	}
 	s.reports = append(s.reports, r)
 	return nil
+}
+
+func (s *server) Progress(_ context.Context, p james.Progress) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return s.down
+	}
+	s.told = append(s.told, told{time.Now(), p})
+	return p.Validate()
 }
 
 func (s *server) Manifest(_ context.Context, d james.Digest) (*james.Manifest, error) {
@@ -258,6 +282,8 @@ type installer struct {
 	mu    sync.Mutex
 	apps  map[string]james.App
 	tries []time.Time
+	// fetches are the beginnings of Prefetch.
+	fetches []time.Time
 	// fails says how the plans that install a packet of that name end.
 	fails map[string]james.Report
 	// inert does as it is told and has nothing to show for it.
@@ -343,6 +369,18 @@ func (i *installer) Unfinished() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.unfinished
+}
+
+func (i *installer) Prefetch(ctx context.Context, plan *james.Plan, src txn.Source) error {
+	i.mu.Lock()
+	i.fetches = append(i.fetches, time.Now())
+	i.mu.Unlock()
+	started := time.Now().UTC()
+	if err := i.stage(ctx, plan, src); err != nil {
+		return &txn.Refusal{Report: &james.Report{Plan: plan.ID, Revision: plan.Revision, Started: started, Ended: time.Now().UTC(),
+			Result: james.Refused, Error: err.Error(), Kind: james.KindOf(err)}}
+	}
+	return nil
 }
 
 func (i *installer) Apply(ctx context.Context, plan *james.Plan, src txn.Source) (*james.Report, error) {

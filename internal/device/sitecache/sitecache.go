@@ -39,6 +39,7 @@ type Server interface {
 	Source
 	Poll(ctx context.Context, req james.PollRequest) (james.PollResponse, error)
 	Report(ctx context.Context, r james.Report) error
+	Progress(ctx context.Context, p james.Progress) error
 }
 
 // Patience with a cache: it is near, so what takes long is not well. Whoever connects

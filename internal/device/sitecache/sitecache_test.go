@@ -42,6 +42,8 @@ func (f *fake) Poll(context.Context, james.PollRequest) (james.PollResponse, err
 	return james.PollResponse{}, f.err
 }
 
+func (f *fake) Progress(context.Context, james.Progress) error { return nil }
+
 func (f *fake) Report(context.Context, james.Report) error {
 	f.report++
 	return f.err
