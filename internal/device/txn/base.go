@@ -17,12 +17,9 @@ const (
 )
 
 // help adds to an order what of the installed packets may be alike.
-func (t *txn) help(o *Order) error {
-	if err := t.i.addHave(o, t.relatives(o)); err != nil {
-		return err
-	}
-	o.Base = t.i.baseOf(o)
-	return nil
+func (t *txn) help(o *Order) *Order {
+	t.i.addHave(o, t.relatives(o))
+	return o
 }
 
 // relatives returns the installed packets that resemble those of an order: what
@@ -74,19 +71,15 @@ func common(a, b string) int {
 	return n
 }
 
-// addHave adds installed packets to an order, but for those whose manifest is
-// damaged.
-func (i *Installer) addHave(o *Order, apps []james.App) error {
+// addHave adds installed packets to an order, but for those whose manifest cannot
+// be read.
+func (i *Installer) addHave(o *Order, apps []james.App) {
 	for _, a := range apps {
-		m, err := i.manifest(a)
-		if james.KindOf(err) == james.KindUnavailable {
-			return err
-		}
-		if err == nil {
+		if m, err := i.manifest(a); err == nil {
 			o.Have = append(o.Have, Have{a, m})
 		}
 	}
-	return nil
+	o.Base = i.baseOf(o)
 }
 
 // baseOf returns the Base of an order.

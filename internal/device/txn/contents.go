@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -76,17 +77,12 @@ func (i *Installer) present(paths []string, size int64) (all []string) {
 // only one is that of the file that the source has, as each has its own metadata.
 // One with holes is written, so that its holes are as they should be.
 func (t *txn) findLinks(src Source) error {
-	from, err := src.Dir().Mount(".")
-	if err != nil {
-		return err
-	}
 	same := make([]bool, len(t.areas))
 	for n, a := range t.areas {
-		m, err := t.i.Disk.Mount(string(a.Top))
-		if err != nil {
+		var err error
+		if same[n], err = sameMount(src.Dir(), ".", t.i.Disk, string(a.Top)); err != nil {
 			return err
 		}
-		same[n] = m == from
 	}
 	for _, c := range t.contents {
 		for n, f := range slices.Backward(c.files) {
@@ -98,6 +94,25 @@ func (t *txn) findLinks(src Source) error {
 		}
 	}
 	return nil
+}
+
+// sameMount reports whether two directories are on one mount, and in one subvolume
+// of it.
+func sameMount(a *disk.Disk, in string, b *disk.Disk, at string) (bool, error) {
+	from, err := a.Lstat(in)
+	if err != nil {
+		return false, err
+	}
+	to, err := b.Lstat(at)
+	if err != nil || from.Dev != to.Dev {
+		return false, err
+	}
+	m, err := a.Mount(in)
+	if err != nil {
+		return false, err
+	}
+	n, err := b.Mount(at)
+	return m == n, err
 }
 
 // order returns what is to be had from the source: all that is not staged and, as

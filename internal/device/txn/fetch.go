@@ -28,10 +28,7 @@ func (t *txn) stageContents(ctx context.Context, src Source) error {
 		if o.Empty() {
 			return nil
 		}
-		if err := t.help(o); err != nil {
-			return err
-		}
-		if err := t.fetch(ctx, src, o); err != nil {
+		if err := t.fetch(ctx, src, t.help(o)); err != nil {
 			return err
 		}
 		unsound, err := t.takeAll(ctx, src)

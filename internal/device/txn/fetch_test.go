@@ -336,3 +336,20 @@ func TestGrownOrder(t *testing.T) {
 		})
 	}
 }
+
+// TestForgottenBeforeTheEnd has the source's names of installed files go before the
+// transaction ends: a quick verification reads what has changed since.
+func TestForgottenBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	w.must(install(w.pack(t, "a v1", nil, file("x", "1"), file("y", "2"))))
+	state := must(w.disk.At(w.state))
+	defer state.Close()
+	ended := must(state.Lstat("state.json")).Changed
+	for _, path := range []string{"x", "y"} {
+		if info := must(w.disk.Lstat(path)); info.Links != 1 || info.Changed.After(ended) {
+			t.Errorf("%s has %d names and was changed %s after the end", path, info.Links, info.Changed.Sub(ended))
+		}
+	}
+}

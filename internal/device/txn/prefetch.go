@@ -69,8 +69,7 @@ func (t *txn) lookAhead(ctx context.Context) (_ *Order, pending, err error) {
 			return nil, nil, err
 		}
 	}
-	o := t.order()
-	return o, nil, t.help(o)
+	return t.help(t.order()), nil, nil
 }
 
 // soundOf drops the paths before the first one at which the content of an entry

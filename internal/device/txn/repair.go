@@ -162,8 +162,8 @@ func (i *Installer) repairOrder(found []finding, not map[string]bool) (*Order, e
 		slices.Sort(entries)
 		o.Wants = []Want{{packetOf(app), m, entries}}
 	}
-	o.Base = i.baseOf(o)
-	return o, i.addHave(o, []james.App{app})
+	i.addHave(o, []james.App{app})
+	return o, nil
 }
 
 // spoilt returns the paths at which the right content does not lie.
