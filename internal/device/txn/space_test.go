@@ -219,3 +219,55 @@ func TestSpaceIsGone(t *testing.T) {
 		}
 	}
 }
+
+// TestSpaceOfContents has contents that count where they are stored, and where they
+// are copied to.
+func TestSpaceOfContents(t *testing.T) {
+	t.Parallel()
+	five := file("opt/five", noise(5<<20))
+	for _, c := range []struct {
+		name  string
+		sizes [3]string // of the file systems of both, or of the root and the source
+		have  []member
+		new   []member
+		says  string // "" where it fits
+	}{
+		{name: "linked", sizes: [3]string{"8m"}, new: []member{five}},
+		{name: "linked, and copied", sizes: [3]string{"8m"}, new: []member{five, file("opt/again", noise(5<<20))}, says: "MiB are needed"},
+		{name: "copied", sizes: [3]string{"", "8m", "8m"}, new: []member{five}},
+		{name: "no room to copy", sizes: [3]string{"", "4m", "8m"}, new: []member{five}, says: "/root has"},
+		{name: "no room to fetch", sizes: [3]string{"", "8m", "4m"}, new: []member{five}, says: "/source has"},
+		{name: "reused", sizes: [3]string{"", "16m", "1m"}, have: []member{file("opt/have", noise(5<<20))}, new: []member{five}},
+		{name: "no room to reuse", sizes: [3]string{"", "8m", "1m"}, have: []member{file("opt/have", noise(5<<20))}, new: []member{five}, says: "/root has"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if both := c.sizes[0]; both != "" {
+				base := filepath.Join(filepath.Dir(w.root), "both")
+				mounttest.Tmpfs(t, base, "size="+both)
+				w.root, w.source = base+"/root", base+"/source"
+			} else {
+				w.source = filepath.Join(filepath.Dir(w.root), "source")
+				mounttest.Tmpfs(t, w.root, "size="+c.sizes[1])
+				mounttest.Tmpfs(t, w.source, "size="+c.sizes[2])
+			}
+			if c.have != nil {
+				later := w.source
+				w.source = filepath.Join(filepath.Dir(w.root), "first")
+				w.mustStart()
+				w.must(install(w.pack(t, "have v1", nil, c.have...)))
+				w.close()
+				w.source = later
+			}
+			w.mustStart()
+			w.asked = 0
+			step := install(w.pack(t, "a v1", nil, c.new...))
+			if c.says == "" {
+				w.must(step)
+			} else if w.refused([]string{c.says}, step); w.asked > 0 {
+				t.Error("it was fetched all the same")
+			}
+		})
+	}
+}
