@@ -197,7 +197,7 @@ func New(o Options) (*Agent, error) {
 		link:     link{pause: backoff{linkFirst, linkLimit, o.Rand}, log: o.Log},
 		interval: cmp.Or(o.Interval, defaultInterval),
 	}
-	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, expect: a.expect, status: a.sup.status, stall: o.Stall, progress: a.fetched, throttle: throttle.New(o.MaxRate).Wait,
+	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, expect: a.expect, status: a.sup.status, stall: o.Stall, progress: func(p *james.Packet, have int64) { a.fetched(have, p.Archive.Size) }, throttle: throttle.New(o.MaxRate).Wait,
 		pause: backoff{bodyFirst, bodyLimit, o.Rand}, sound: make(map[james.Digest]bool), contents: make(map[james.Digest]string)}
 	if err := a.state.prepare(); err != nil {
 		return nil, err

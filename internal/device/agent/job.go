@@ -257,9 +257,9 @@ func (a *Agent) untilFetched(ctx context.Context) (context.Context, context.Canc
 	return ctx, func() { cancel(); <-gone }
 }
 
-// fetched notes how much of a packet's archive is there.
-func (a *Agent) fetched(p *james.Packet, have int64) {
+// fetched notes how many bytes of how many are there of what is fetched.
+func (a *Agent) fetched(have, total int64) {
 	if t := a.teller.Load(); t != nil {
-		t.set(have, p.Archive.Size)
+		t.set(have, total)
 	}
 }

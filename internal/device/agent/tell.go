@@ -68,10 +68,14 @@ func (t *teller) rename(plan *james.Plan) {
 	t.p.Revision = plan.Revision
 }
 
-// set notes how many bytes of how many are there.
+// set notes how many bytes of how many are there; while a plan is applied that is of
+// no interest any more.
 func (t *teller) set(done, total int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.p.Phase != james.Downloading {
+		return
+	}
 	if len(t.samples) == 0 { // what was there before did not come now
 		t.samples = append(t.samples, sample{t.now(), done})
 	}
