@@ -103,8 +103,8 @@ func (c *claims) add(over *view, by *claimant, m *james.Manifest, isConfig func(
 		if err != nil {
 			return err
 		}
-		if digest, ok := c.places.asks(m, e); ok {
-			c.places[digest] = append(c.places[digest], path)
+		if file, ok := c.places.asks(m, e); ok {
+			c.places.add(&file, path)
 		}
 		k := &claim{by: by}
 		if isConfig(e, path) {

@@ -12,9 +12,9 @@ import (
 type content struct {
 	files []file // that hold it; the last one is linked, where that is possible
 	done  int    // how many of files are staged
-	// places are the physical paths of installed files that hold it, as far as the
-	// manifests tell.
-	places []string
+	// places are where installed files hold it, as far as is known without reading
+	// them.
+	places []place
 	// link says that the last of files is on the file system of the source.
 	link bool
 }
@@ -61,16 +61,6 @@ func (t *txn) findContents(known places) error {
 		}
 	}
 	return nil
-}
-
-// present returns the paths at which a file of that size lies.
-func (i *Installer) present(paths []string, size int64) (all []string) {
-	for _, path := range paths {
-		if info, err := i.Disk.Lstat(path); err == nil && info.Type == james.TypeFile && info.Size == size {
-			all = append(all, path)
-		}
-	}
-	return all
 }
 
 // findLinks decides which files may be linked: of the names that one content gets
@@ -134,71 +124,4 @@ func (t *txn) order() *Order {
 		}
 	}
 	return o
-}
-
-// places are the physical paths of installed files by what they hold, for those
-// contents that somebody asks for.
-type places map[james.Digest][]string
-
-// maxPlaces bounds how many files are known to hold the same.
-const maxPlaces = 4
-
-// newPlaces asks for the contents of all files of the new packets.
-func newPlaces(steps []*step) places {
-	p := places{}
-	for _, s := range steps {
-		if s.New == nil {
-			continue
-		}
-		for k := range s.New.m.Entries {
-			if e := &s.New.m.Entries[k]; e.Type == james.TypeFile && e.Size > 0 {
-				p[e.Digest] = nil
-			}
-		}
-	}
-	return p
-}
-
-// stagedPlaces asks for the contents of those files only that are to be staged.
-func stagedPlaces(steps []*step) places {
-	p := places{}
-	for _, s := range steps {
-		for k := range s.New.staged {
-			if e := &s.New.m.Entries[k]; e.Type == james.TypeFile && e.Size > 0 {
-				p[e.Digest] = nil
-			}
-		}
-	}
-	return p
-}
-
-// asks returns the digest of the file that an entry of an installed manifest
-// describes, if somebody asks for it.
-func (p places) asks(m *james.Manifest, e *james.Entry) (james.Digest, bool) {
-	file := *e
-	if e.Type == james.TypeHardlink && len(p) > 0 {
-		file, _ = m.Entry(e.Link)
-	}
-	known, asked := p[file.Digest]
-	return file.Digest, asked && file.Type == james.TypeFile && len(known) < maxPlaces
-}
-
-// find goes through all that is installed but for the paths in not.
-func (p places) find(i *Installer, over *view, not map[string]bool) {
-	for _, a := range i.inventory().Apps {
-		m, err := i.manifest(a.App)
-		if err != nil {
-			continue // what it has is not known
-		}
-		for k := range m.Entries {
-			digest, ok := p.asks(m, &m.Entries[k])
-			if !ok {
-				continue
-			}
-			path, err := over.locate(m.Entries[k].Path)
-			if err == nil && !not[path] {
-				p[digest] = append(p[digest], path)
-			}
-		}
-	}
 }

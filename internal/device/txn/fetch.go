@@ -46,7 +46,7 @@ func (t *txn) stageContents(ctx context.Context, src Source) error {
 // manifest says, the content is to be ordered.
 func (t *txn) reuse(ctx context.Context, c *content) error {
 	for ; len(c.places) > 0; c.places = c.places[1:] {
-		err := t.copies(ctx, c, len(c.files), func() (*os.File, error) { return t.i.Disk.OpenFile(c.places[0]) })
+		err := t.copies(ctx, c, len(c.files), func() (*os.File, error) { return t.i.Disk.OpenFile(c.places[0].path) })
 		if err == nil {
 			return nil
 		}

@@ -39,6 +39,7 @@ func TestPrefetch(t *testing.T) {
 	v2 := w.pack(t, "a v2", nil, file("opt/same", "it stays"), file("opt/moved", "was edited"), file("opt/x", "2"), file("opt/y", "2"), file("opt/e", ""))
 	w.must(install(v1))
 	w.write("opt/edited", "was Edited")
+	w.must(install(w.pack(t, "b v1", nil, file("opt/later", "later"))))
 	w.orders, w.asked = nil, 0
 	for range 2 {
 		if err := w.prefetch(t.Context(), upgrade(v1, v2)); err != nil {
