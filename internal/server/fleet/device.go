@@ -16,6 +16,7 @@ type device struct {
 	digest   james.Digest   // of what it reported; zero where it is to be computed
 	seen     time.Time      // when it last polled
 	plan     *james.Plan    // nil where it is to be computed
+	handed   james.Digest   // ID of the plan that it was handed last
 	wake     chan struct{}  // of the poll that is held; nil where there is none
 	// progress is what the device told last, here, of a plan; nil where it has not.
 	progress *james.Progress

@@ -97,6 +97,7 @@ type Fleet struct {
 	counters counters
 	drain    func()
 	drained  chan struct{} // closed by drain
+	planned  chan struct{} // holds an element where plans have changed
 	// uploads is held shared from the first commit of an upload's blobs until
 	// its packet is in the store, and exclusively where a blob is deleted.
 	uploads sync.RWMutex
@@ -117,6 +118,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 		o:        o,
 		follower: follower{turn: make(chan struct{}, 1)},
 		drained:  make(chan struct{}),
+		planned:  make(chan struct{}, 1),
 		cat:      newCatalogue(),
 		unsaved:  make(map[string]time.Time),
 		unpacks:  make(chan struct{}, 1),

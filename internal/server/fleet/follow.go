@@ -61,6 +61,7 @@ func (f *Fleet) apply(changes ...store.Change) {
 	for _, ch := range changes {
 		f.cat.apply(ch, now)
 	}
+	f.nudgePlanned()
 }
 
 // missTimeout bounds how long a request that has no context waits for the store

@@ -56,6 +56,7 @@ func (f *Fleet) decide(d *device, req *james.PollRequest) james.PollResponse {
 		}
 	case !knowsPlan(req, plan):
 		resp.Plan = plan
+		f.hand(d, plan)
 	}
 	return resp
 }
