@@ -39,7 +39,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 }
 
 // cmdJamesd starts a server: `jamesd NAME [FLAG...]`. It takes the store in $DB,
-// the certificate pki/server.crt and a free loopback port, waits until it is
+// the certificate pki/server.crt, a cache directory and a free loopback port, waits until it is
 // ready (one of the name lost: until it listens), and puts its address into $ADDR_NAME and $JAMESD_ADDR. Started again
 // under the same name it takes the same port.
 func cmdJamesd(ts *testscript.TestScript, neg bool, args []string) {
@@ -52,7 +52,7 @@ func cmdJamesd(ts *testscript.TestScript, neg bool, args []string) {
 		addr = "127.0.0.1:0"
 	}
 	pki := func(file string) string { return ts.MkAbs(filepath.Join("pki", file)) }
-	p := w.start(ts, name, "jamesd", append([]string{"--db", ts.Getenv("DB"), "--addr", addr, "--metrics-addr", "127.0.0.1:0",
+	p := w.start(ts, name, "jamesd", append([]string{"--db", ts.Getenv("DB"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--cache-dir", ts.MkAbs(name + ".cache"),
 		"--ca", pki("ca.crt"), "--cert", pki("server.crt"), "--key", pki("server.key"), "--log-level", "debug"}, args[1:]...)...)
 	got, err := p.await(regexp.MustCompile(`msg="?listening"?.*? addr="?(127\.0\.0\.1:\d+)"?`), 1)
 	if err == nil && name != "lost" {

@@ -156,6 +156,7 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":      {"internal/server", "internal/device", "internal/ctl"},
 	"github.com/ulikunitz/xz":     {"internal/xz"},
 	"github.com/klauspost/compress": {
+		"internal/server/supply",
 		"internal/archive", "internal/server/blob/packed", "internal/stream",
 	},
 	"github.com/prometheus/client_golang":   {"internal/server/api", "internal/server"},

@@ -30,7 +30,7 @@ type metrics struct {
 // buckets reach from an idle poll to a held one and to a long transfer, in seconds.
 var buckets = []float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 30, 60, 300, 1800}
 
-func newMetrics(current func() *fleet.Fleet, conf *tls.Config, caFile string) *metrics {
+func newMetrics(s *state, conf *tls.Config, caFile string) *metrics {
 	route := []string{"route"}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
@@ -48,7 +48,7 @@ func newMetrics(current func() *fleet.Fleet, conf *tls.Config, caFile string) *m
 			Name: "jamesd_response_bytes_total", Help: "Bytes of answers' bodies.",
 		}, route),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.in, m.out, fleetCollector{current},
+	m.registry.MustRegister(m.requests, m.duration, m.in, m.out, fleetCollector{s.fleet.Load}, supplyCollector{s.supply.Load},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.constants(conf, caFile)
 	return m

@@ -12,6 +12,10 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
+// minCache is the least room that the cache must have, in bytes: with less hardly
+// any stream could be kept.
+const minCache = 1 << 20
+
 const configFile = "/etc/jamesd/jamesd.yaml"
 
 type size = config.Size
@@ -20,6 +24,8 @@ type size = config.Size
 type options struct {
 	addr          string
 	db            string
+	cacheDir      string
+	cacheSize     size
 	ca, cert, key string
 	admins        []string
 
@@ -41,6 +47,7 @@ func defaults() *options {
 	return &options{
 		addr:            ":2761",
 		db:              "/var/lib/jamesd",
+		cacheSize:       2 << 30,
 		ca:              "/etc/jamesd/ca.crt",
 		cert:            "/etc/jamesd/server.crt",
 		key:             "/etc/jamesd/server.key",
@@ -58,6 +65,8 @@ func (o *options) register(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	fs.StringVar(&o.addr, "addr", o.addr, "`address` to listen on for devices and admins; port 0 takes a free one, the log says which")
 	fs.StringVar(&o.db, "db", o.db, "where packets and states are kept: a `directory`, or a database as mongodb://HOST/NAME")
+	fs.StringVar(&o.cacheDir, "cache-dir", o.cacheDir, "`directory` for what can be made again, streams and patches; by default cache in the directory of --db, and for a database one below the cache directory of the user or of the machine")
+	fs.Var(&o.cacheSize, "cache-size", "most that --cache-dir may take, such as 500MiB; what was not used for longest goes first")
 	fs.StringVar(&o.ca, "ca", o.ca, "certificate `file` of the authority that devices and admins are known by")
 	fs.StringVar(&o.cert, "cert", o.cert, "certificate `file` of this server")
 	fs.StringVar(&o.key, "key", o.key, "key `file` of this server's certificate")
@@ -94,6 +103,8 @@ func (o *options) check() error {
 		return james.Errorf(james.KindInvalid, "--poll-interval", "%s is not between 1s and 24h", o.pollInterval)
 	case o.shutdownTimeout < 0:
 		return james.Errorf(james.KindInvalid, "--shutdown-timeout", "%s is negative", o.shutdownTimeout)
+	case o.cacheSize < minCache:
+		return james.Errorf(james.KindInvalid, "--cache-size", "must be at least 1MiB")
 	case o.maxArchive <= 0:
 		return james.Errorf(james.KindInvalid, "--max-archive", "must be at least 1 byte")
 	case o.maxPacketSize <= 0:

@@ -17,7 +17,9 @@ import (
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/server/api"
+	"github.com/trusch/jamesd/internal/server/cache"
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/internal/version"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -38,7 +40,8 @@ type jamesd struct {
 
 // state is what the parts tell each other.
 type state struct {
-	fleet    atomic.Pointer[fleet.Fleet] // nil until the store was reached
+	fleet    atomic.Pointer[fleet.Fleet]   // nil until the store was reached
+	supply   atomic.Pointer[supply.Supply] // likewise, set before fleet
 	stopping atomic.Bool
 
 	mu    sync.Mutex
@@ -112,9 +115,9 @@ func listenError(flag string, err error) error {
 }
 
 func (d *jamesd) build() {
-	metrics := newMetrics(d.state.fleet.Load, d.tls, d.o.ca)
+	metrics := newMetrics(&d.state, d.tls, d.o.ca)
 	handler := api.Handler(api.Options{
-		Fleet: d.state.fleet.Load, Log: d.log, Admins: d.o.admins,
+		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Log: d.log, Admins: d.o.admins,
 		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: metrics.observe,
 	})
 	d.api = api.NewServer(handler, d.tls, d.log)
@@ -180,12 +183,11 @@ func (d *jamesd) shutdown() {
 	}
 }
 
-// work opens the store and runs the fleet on it.
+// work opens the store and runs the fleet on it, and what makes streams.
 func (d *jamesd) work(ctx context.Context) error {
-	var b *backend
-	var f *fleet.Fleet
+	var p *parts
 	err := retry(ctx, func() (err error) {
-		b, f, err = d.reach(ctx)
+		p, err = d.reach(ctx)
 		return err
 	}, func(err error, pause time.Duration) {
 		d.state.setCause(err)
@@ -198,31 +200,59 @@ func (d *jamesd) work(ctx context.Context) error {
 	if err != nil {
 		return james.Cannot("start", "", err)
 	}
-	d.state.fleet.Store(f)
-	d.log.WithField("packets", len(f.Packets())).Info("ready")
+	s := supply.New(supply.Options{Fleet: p.fleet, Cache: p.cache, Log: d.log, Scratch: d.o.cacheDirectory()})
+	d.state.supply.Store(s)
+	d.state.fleet.Store(p.fleet)
+	d.log.WithField("packets", len(p.fleet.Packets())).Info("ready")
 	notify("READY=1\nSTATUS=serving")
-	err = f.Run(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { s.Run(ctx) })
+	err = p.fleet.Run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, b.close())
+	background.Wait()
+	return errors.Join(err, p.close())
 }
 
-// reach opens the store and loads the fleet from it.
-func (d *jamesd) reach(ctx context.Context) (*backend, *fleet.Fleet, error) {
+// parts are what the fleet is made of, and the fleet.
+type parts struct {
+	*backend
+	cache *cache.Cache
+	fleet *fleet.Fleet
+}
+
+// close closes what is open; a making of a stream reads the blobs, so the cache,
+// which ends it, goes first.
+func (p *parts) close() error {
+	var err error
+	if p.cache != nil {
+		err = p.cache.Close()
+	}
+	return errors.Join(err, p.backend.close())
+}
+
+// reach opens the store and the cache, and loads the fleet.
+func (d *jamesd) reach(ctx context.Context) (*parts, error) {
 	b, err := openBackend(ctx, d.o.db)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	p := &parts{backend: b}
+	if p.cache, err = d.o.openCache(); err == nil {
+		p.fleet, err = d.load(ctx, b)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (d *jamesd) load(ctx context.Context, b *backend) (*fleet.Fleet, error) {
 	limits := archive.DefaultLimits()
 	limits.MaxArchive, limits.MaxSize, limits.AllowDevices = int64(d.o.maxArchive), int64(d.o.maxPacketSize), d.o.allowDevices
 	limits.Workers = runtime.GOMAXPROCS(0)
-	f, err := fleet.New(ctx, fleet.Options{
+	return fleet.New(ctx, fleet.Options{
 		Store: b.store, Blobs: b.blobs, Log: d.log, Limits: limits, PollInterval: d.o.pollInterval,
 	})
-	if err != nil {
-		b.close()
-		return nil, nil, err
-	}
-	return b, f, nil
 }

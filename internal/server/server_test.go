@@ -98,6 +98,18 @@ func TestMetrics(t *testing.T) {
 		`jamesd_requests_total{route="POST /v1/poll",status="204"} 1`,
 		`jamesd_response_bytes_total{route="GET /v1/packets"} `,
 		`jamesd_store_reached 1`,
+		`jamesd_streams_total{answer="kept"} 0`,
+		`jamesd_streams_total{answer="made"} 0`,
+		`jamesd_streams_total{answer="resumed"} 0`,
+		`jamesd_streams_ahead_total 0`,
+		`jamesd_patches_total{result="used"} 0`,
+		`jamesd_patches_total{result="useless"} 0`,
+		`jamesd_patches_total{result="failed"} 0`,
+		`jamesd_patch_bytes_total 0`,
+		`jamesd_patches_queued 0`,
+		`jamesd_cache_bytes `,
+		`jamesd_cache_limit_bytes 2.147483648e+09`,
+		`jamesd_cache_evictions_total 0`,
 		`go_goroutines `,
 		`process_resident_memory_bytes `,
 	} {
@@ -131,6 +143,9 @@ func TestRefusesToStart(t *testing.T) {
 	}{
 		{"directory of another jamesd", nil, []string{"--db", taken}, 1, taken},
 		{"directory is a file", nil, []string{"--db", file("db", "x")}, 1, "db"},
+		{"cache of another jamesd", nil, []string{"--cache-dir", filepath.Join(taken, "cache")}, 1, filepath.Join(taken, "cache")},
+		{"cache is a file", nil, []string{"--cache-dir", file("cache", "x")}, 1, "--cache-dir: "},
+		{"cache of no size", nil, []string{"--cache-size", "1KiB"}, 2, "--cache-size: must be at least 1MiB"},
 		{"no certificate", nil, []string{"--cert", "/nowhere/server.crt"}, 1, "/nowhere/server.crt: there is no such file\nhint: jamesd-ctl pki makes certificates"},
 		{"no such port", nil, []string{"--addr", "127.0.0.1:99999"}, 1, "invalid port"},
 		{"key of another", nil, []string{"--key", filepath.Join(certs, "root.key")}, 1, "is not the key of"},
@@ -159,7 +174,7 @@ func TestRefusesToStart(t *testing.T) {
 			if code := p.exit(t); code != row.code || !strings.Contains(p.output(), row.says) {
 				t.Fatalf("it exited with %d:\n%s", code, p.output())
 			}
-			if out := p.output(); strings.Contains(out, "another jamesd running") != strings.Contains(out, "address already in use") {
+			if out := p.output(); strings.Contains(out, "another jamesd running") != (strings.Contains(out, "address already in use") || strings.Contains(out, "another process has this cache")) {
 				t.Errorf("the hint is not about what is wrong:\n%s", out)
 			}
 			if !strings.Contains(p.output(), "jamesd: ") {

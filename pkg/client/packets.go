@@ -30,6 +30,22 @@ func (c *Client) Packet(ctx context.Context, d james.Digest) (james.Packet, erro
 	return packet, err
 }
 
+// Diff returns what an upgrade from one packet to another changes, and what it costs
+// now. It fails with KindNotFound where one of them is not there.
+func (c *Client) Diff(ctx context.Context, from, to james.Digest) (james.Difference, error) {
+	var diff james.Difference
+	r, err := packetRequest("compare packet", http.MethodGet, to, "/diff")
+	if err != nil {
+		return diff, err
+	}
+	if from.IsZero() {
+		return diff, named(&r, james.Errorf(james.KindInvalid, "", "no digest is given to compare it with"))
+	}
+	r.query, r.limit = url.Values{"from": {from.String()}}, maxList
+	_, err = c.call(ctx, r, &diff)
+	return diff, err
+}
+
 // DeletePacket deletes a packet. It fails with KindNotFound, and with
 // KindConflict where a desired state resolves to it, unless force is set.
 func (c *Client) DeletePacket(ctx context.Context, d james.Digest, force bool) error {

@@ -34,6 +34,7 @@ type call struct {
 	out     int64
 	err     error
 	swallow bool // the rest of an answer that became a problem
+	cut     bool // the answer must not look whole, as it failed in the middle
 }
 
 func (h *handler) newCall(w http.ResponseWriter, r *http.Request) *call {

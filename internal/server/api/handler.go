@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -22,7 +23,10 @@ type Options struct {
 	// Fleet returns the fleet, or nil as long as its store has not been reached;
 	// what needs it is then answered with james.KindUnavailable.
 	Fleet func() *fleet.Fleet
-	Log   logrus.FieldLogger
+	// Supply returns what makes streams, or nil as long as there is none. Without it
+	// no stream is there for anybody.
+	Supply func() *supply.Supply
+	Log    logrus.FieldLogger
 	// Admins are common names that are admins without the organisation of one.
 	Admins []string
 	// MaxUpload bounds the body of an upload in bytes.
@@ -180,6 +184,9 @@ func (c *call) end() {
 			abort = http.ErrAbortHandler // half an answer must not look like a whole one
 		}
 		c.fail(james.Errorf(james.KindInternal, "", "the request hit a defect of jamesd"))
+	}
+	if c.cut {
+		abort = http.ErrAbortHandler
 	}
 	took := c.api.o.Now().Sub(c.start)
 	c.api.log.write(c, took)

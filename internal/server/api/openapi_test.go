@@ -204,11 +204,11 @@ func TestDescribedBodies(t *testing.T) {
 	t.Parallel()
 	doc, _ := describe(t)
 	bodies := []any{
-		james.AddPacketRequest{}, james.AddPacketResponse{}, james.App{}, james.Archive{}, james.Candidate{}, james.Change{}, james.Desired{},
+		james.AddPacketRequest{}, james.AddPacketResponse{}, james.App{}, james.Archive{}, james.BlobsOffer{}, james.BlobsRequest{}, james.Contents{}, james.Cost{}, james.Difference{}, james.EntryDifference{}, james.ScriptDifference{}, james.Candidate{}, james.Change{}, james.Desired{},
 		james.DeviceReport{}, james.DeviceStatus{}, james.Drift{}, james.Entry{}, james.Event{}, james.Explanation{}, james.Health{},
 		james.Manifest{}, james.Packet{},
 		james.Plan{}, james.PlanResponse{}, james.PollRequest{}, james.PollResponse{}, james.Problem{}, james.ProblemDetails{}, james.Progress{},
-		james.Report{}, james.SetDesiredRequest{}, james.SetDesiredResponse{}, james.State{}, james.Step{}, james.Waiting{},
+		james.Report{}, james.SetDesiredRequest{}, james.SetDesiredResponse{}, james.State{}, james.Step{}, james.Wants{}, james.Waiting{},
 	}
 	for _, body := range bodies {
 		typ := reflect.TypeOf(body)
@@ -227,7 +227,7 @@ func TestDescribedBodies(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"Name", "Tag", "Tags", "DeviceID", "Digest", "Time", "Kind", "ScriptName", "Scripts", "Replaces", "Purge", "Window", "Urgent"} {
+	for _, name := range []string{"Name", "Tag", "Tags", "DeviceID", "Digest", "Indices", "Time", "Kind", "ScriptName", "Scripts", "Replaces", "Purge", "Window", "Urgent"} {
 		delete(doc.Components.Schemas, name)
 	}
 	if len(doc.Components.Schemas) != len(bodies) {

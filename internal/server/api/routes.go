@@ -30,6 +30,9 @@ const (
 	// maxState bounds a poll and a desired state: james.MaxApps apps with long
 	// names and a dozen tags each.
 	maxState = 2 << 20
+	// maxBlobs bounds what contents are wanted: the entries of a large packet, every
+	// second of them, and what james.MaxHave packets are called.
+	maxBlobs = 4 << 20
 	// maxReport holds james.MaxOutput bytes of which each is escaped.
 	maxReport = 256 << 10
 	// maxProgress holds a james.Progress.
@@ -46,12 +49,16 @@ var routes = []Route{
 	{Method: "POST", Path: "/v1/reports", Access: Device, Op: "report a transaction", MaxBody: maxReport, Change: true, handle: report},
 	{Method: "POST", Path: "/v1/progress", Access: Device, Op: "tell the progress of a plan", MaxBody: maxProgress, handle: hearProgress},
 
+	{Method: "POST", Path: "/v1/blobs", Access: Device | Cache, Op: "get contents", MaxBody: maxBlobs, handle: getBlobs},
+
 	{Method: "POST", Path: "/v1/packets", Access: Admin, Op: "add packet", MaxBody: upload, Change: true, handle: addPacket},
 	{Method: "GET", Path: "/v1/packets", Access: Admin, Op: "list packets", Query: []string{"name"}, handle: listPackets},
 	{Method: "GET", Path: "/v1/packets/{digest}", Access: Admin, Op: "get packet", handle: getPacket},
 	{Method: "DELETE", Path: "/v1/packets/{digest}", Access: Admin, Op: "delete packet", Query: []string{"force"}, Change: true, handle: deletePacket},
 	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device | Admin | Cache, Op: "get the manifest of packet", handle: getManifest},
 	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device | Admin | Cache, Op: "get the archive of packet", handle: getArchive},
+
+	{Method: "GET", Path: "/v1/packets/{digest}/diff", Access: Admin, Op: "compare packet", Query: []string{"from"}, handle: getDiff},
 
 	{Method: "GET", Path: "/v1/devices", Access: Admin, Op: "list devices", handle: listDevices},
 	{Method: "GET", Path: "/v1/devices/{id}", Access: Admin, Op: "get device", handle: getDevice},

@@ -22,8 +22,10 @@ import (
 	"github.com/trusch/jamesd/internal/server/api"
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/blob/memblob"
+	"github.com/trusch/jamesd/internal/server/cache"
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/server/store/memstore"
+	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -84,19 +86,31 @@ type world struct {
 	addr  string
 	fleet *fleet.Fleet
 	blobs blob.Store
+	cache *cache.Cache
 	log   *logtest.Hook
 	srv   *http.Server
 }
 
 func newWorld(t testing.TB, change ...func(*api.Options)) *world {
 	t.Helper()
+	return newWorldOn(t, memblob.New(), change...)
+}
+
+func newWorldOn(t testing.TB, blobs blob.Store, change ...func(*api.Options)) *world {
+	t.Helper()
 	log, hook := logtest.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
-	blobs := memblob.New()
 	f, err := fleet.New(t.Context(), fleet.Options{Store: memstore.New(), Blobs: blobs, Log: log})
 	must(t, err)
-	w := &world{fleet: f, blobs: blobs, log: hook}
-	o := api.Options{Fleet: func() *fleet.Fleet { return f }, Log: log, Admins: []string{"boss"}}
+	kept, err := cache.Open(t.TempDir(), 64<<20)
+	must(t, err)
+	t.Cleanup(func() { must(t, kept.Close()) })
+	w := &world{fleet: f, blobs: blobs, cache: kept, log: hook}
+	streams := supply.New(supply.Options{Fleet: f, Cache: kept, Log: log})
+	o := api.Options{
+		Fleet: func() *fleet.Fleet { return f }, Supply: func() *supply.Supply { return streams },
+		Log: log, Admins: []string{"boss"},
+	}
 	for _, c := range change {
 		c(&o)
 	}

@@ -107,6 +107,14 @@ func (c *catalogue) successor(old *james.Packet, system james.TagSet) *james.Pac
 	return found
 }
 
+// Known returns the packet of that digest as far as this jamesd knows, or nil, without
+// asking the store. It must not be changed.
+func (f *Fleet) Known(d james.Digest) *james.Packet {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cat.digests[d]
+}
+
 // Planned receives something after plans have changed or were handed out, once
 // for all that happened since it was last received from. It is for one receiver.
 func (f *Fleet) Planned() <-chan struct{} { return f.planned }

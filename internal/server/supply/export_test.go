@@ -1,0 +1,23 @@
+package supply
+
+import "context"
+
+// SetMaxQueue sets how many pairs may wait.
+func (s *Supply) SetMaxQueue(n int) { s.queue.limit = n }
+
+// Look looks at the plans now.
+func (s *Supply) Look() { s.look(context.Background()) }
+
+// Work makes all that is needed now.
+func (s *Supply) Work(ctx context.Context) {
+	for more := true; more; {
+		s.look(ctx)
+		for s.step(ctx) {
+		}
+		select {
+		case <-s.queue.room:
+		default:
+			more = false
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package supply
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/trusch/jamesd/internal/stream"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// form is a way to compress a stream.
+type form struct {
+	name    string // part of the key
+	options stream.Options
+}
+
+// quick is for a device that waits, small and tiny are for many devices.
+var (
+	quick = form{"quick", stream.Options{Codec: stream.Zstd, Level: stream.Fast}}
+	small = form{"small", stream.Options{Codec: stream.Zstd, Level: stream.Best}}
+	tiny  = form{"tiny", stream.Options{Codec: stream.XZ, Level: stream.Best}}
+)
+
+// formsFor returns the forms that may answer a request, the smallest first.
+func formsFor(req *james.BlobsRequest) []form {
+	if req.XZ {
+		return []form{tiny, small, quick}
+	}
+	return []form{small, quick}
+}
+
+// produce writes the stream of an order, when it is its turn.
+func (s *Supply) produce(ctx context.Context, o *order, f form, w io.Writer) error {
+	select {
+	case s.makers <- struct{}{}:
+		defer func() { <-s.makers }()
+	case <-ctx.Done():
+		return james.Errorf(james.KindInterrupted, "stream", "%w", context.Cause(ctx))
+	}
+	return s.write(ctx, o, f, w)
+}
+
+func (s *Supply) write(ctx context.Context, o *order, f form, w io.Writer) error {
+	out, err := stream.NewWriter(w, f.options)
+	if err != nil {
+		return err
+	}
+	for i := range o.items {
+		if err := s.writeItem(ctx, o, &o.items[i], out); err != nil {
+			out.Close()
+			return err
+		}
+	}
+	return out.Close()
+}
+
+func (s *Supply) writeItem(ctx context.Context, o *order, it *item, out *stream.Writer) error {
+	file := o.file(it)
+	head := stream.Head{Packet: it.packet, Entry: it.entry, Offset: it.offset, Size: file.Size - it.offset}
+	if it.base != nil {
+		// Where it is not there any more, all of the content is as good.
+		if p := s.patch(ctx, files{it.base.file, file}); p != nil {
+			head.Base = &stream.Base{Have: it.base.have, Entry: it.base.entry}
+			return out.Patch(head, p.From(it.offset))
+		}
+	}
+	content, err := s.content(ctx, file, it.offset)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	return out.Whole(head, content)
+}
+
+// content returns the content of a file from offset on.
+func (s *Supply) content(ctx context.Context, file *james.Entry, offset int64) (io.ReadCloser, error) {
+	if file.Size == offset {
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	r, err := s.fleet.OpenContent(ctx, file.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.Seek(offset, io.SeekStart); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}

@@ -1,0 +1,151 @@
+package supply
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/trusch/jamesd/internal/server/cache"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// Stream is the bytes of a stream, of which some may still be to come: reading
+// waits for them. It is for one goroutine.
+type Stream struct {
+	io.ReadSeekCloser
+	// ETag names the bytes; it is "" where they cannot be had a second time.
+	ETag string
+	size func() (int64, bool)
+}
+
+// Size returns how many bytes of the stream there are, and whether it is all of it.
+func (s *Stream) Size() (n int64, whole bool) { return s.size() }
+
+func streamOf(k key, e *cache.Entry) *Stream { return &Stream{e, k.etag(e), e.Size} }
+
+// Stream returns the stream that answers a valid request: one that is there, or
+// one that is being made now. The context ends the reading, not the making.
+//
+// It fails with james.KindNotFound where a packet is not there or its contents are
+// not, and with james.KindInvalid where what is wanted is no file.
+func (s *Supply) Stream(ctx context.Context, req *james.BlobsRequest) (*Stream, error) {
+	o, err := s.read(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	s.choose(ctx, o)
+	if k, e := s.find(ctx, o); e != nil {
+		s.counters.hits.Add(1)
+		s.note(o, k)
+		return streamOf(k, e), nil
+	}
+	return s.make(ctx, o)
+}
+
+// find returns the smallest stream of an order that is there, nil where none is.
+func (s *Supply) find(ctx context.Context, o *order) (best key, found *cache.Entry) {
+	for _, f := range formsFor(o.req) {
+		k := o.key(f)
+		e, ok := s.cache.Open(ctx, k.String())
+		if !ok {
+			continue
+		}
+		size, whole := e.Size()
+		if found != nil {
+			if known, _ := found.Size(); known <= size {
+				whole = false
+			}
+		}
+		if !whole {
+			e.Close()
+			continue
+		}
+		if found != nil {
+			found.Close()
+		}
+		best, found = k, e
+	}
+	return best, found
+}
+
+// make makes the stream of an order for a device that waits, or reads along where
+// that is being done.
+func (s *Supply) make(ctx context.Context, o *order) (*Stream, error) {
+	if s.estimate(o) > s.cache.Stats().Limit/2 {
+		return s.direct(ctx, o), nil
+	}
+	k := o.key(quick)
+	e, err := s.cache.Fill(ctx, k.String(), func(ctx context.Context, w io.Writer) error {
+		s.counters.streams.Add(1)
+		return s.produce(ctx, o, quick, w)
+	})
+	if errors.Is(err, cache.ErrNoRoom) {
+		return s.direct(ctx, o), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.note(o, k)
+	return streamOf(k, e), nil
+}
+
+// note has a stream that was made quickly made with care, where others want it too.
+func (s *Supply) note(o *order, k key) {
+	if k == o.key(quick) && s.ahead.note(o, k) {
+		signal(s.queue.wake)
+	}
+}
+
+// Resume returns the stream of that ETag, if it is still there and holds what req
+// wants, and nil otherwise.
+func (s *Supply) Resume(ctx context.Context, req *james.BlobsRequest, etag string) *Stream {
+	way, id, ok := parseETag(etag)
+	if !ok {
+		return nil
+	}
+	k := key{wantsOf(req), way}
+	e, ok := s.cache.Open(ctx, k.String())
+	if !ok {
+		return nil
+	}
+	if e.ID() != id {
+		e.Close()
+		return nil
+	}
+	s.counters.resumed.Add(1)
+	return streamOf(k, e)
+}
+
+// direct returns the stream of an order without the cache, which has no room for
+// it. It is made as it is read, and cannot be gone on with.
+func (s *Supply) direct(ctx context.Context, o *order) *Stream {
+	s.counters.streams.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.CloseWithError(s.produce(ctx, o, quick, w))
+	}()
+	return &Stream{&pipe{r, cancel, done}, "", func() (int64, bool) { return 0, false }}
+}
+
+// pipe is the reading end of a stream that is made as it is read.
+type pipe struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	done   <-chan struct{}
+}
+
+// Close ends the making and waits for it.
+func (p *pipe) Close() error {
+	p.cancel()
+	p.PipeReader.Close()
+	<-p.done
+	return nil
+}
+
+// Seek is for what can be read twice.
+func (p *pipe) Seek(int64, int) (int64, error) {
+	return 0, james.Errorf(james.KindInvalid, "stream", "it is made as it is read")
+}
