@@ -46,6 +46,8 @@ func TestCompletion(t *testing.T) {
 		{"get-packet _", "hello other"},
 		{"get-packet --name h_", "hello"},
 		{"get-packet hello --tags _", "v1,x86_64 v2,x86_64"},
+		{"diff _", "hello other"},
+		{"diff hello --tags v1,x86_64 --tags v2_", "v2,x86_64"},
 		{"delete-packet --name hello --tags v2_", "v2,x86_64"},
 		{"add-packet --tags _", "systemd v1 v2 x86_64"},
 		{"add-packet --tags v1,_", "v1,systemd v1,v2 v1,x86_64"},

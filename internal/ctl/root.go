@@ -59,7 +59,7 @@ func (p *program) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add(groupPackets, p.buildPacketCommand(), p.addPacketCommand(), p.listPacketsCommand(), p.getPacketCommand(), p.deletePacketCommand())
+	add(groupPackets, p.buildPacketCommand(), p.addPacketCommand(), p.listPacketsCommand(), p.getPacketCommand(), p.diffCommand(), p.deletePacketCommand())
 	add(groupDevices, p.listDevicesCommand(), p.getDeviceCommand(), p.getStateCommand(), p.getDesiredStateCommand(),
 		p.setDesiredStateCommand(), p.deleteDesiredStateCommand(), p.explainCommand(), p.deleteDeviceCommand(), p.listEventsCommand())
 	add(groupTools, p.pkiCommand(), p.completionCommand(), p.versionCommand())

@@ -19,8 +19,10 @@ import (
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/server/api"
 	"github.com/trusch/jamesd/internal/server/blob/memblob"
+	"github.com/trusch/jamesd/internal/server/cache"
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/server/store/memstore"
+	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -39,6 +41,8 @@ type world struct {
 	dir  string // with pki, and for files; jamesd-ctl's home
 	addr string
 	env  map[string]string
+
+	supply *supply.Supply
 }
 
 func newWorld(t testing.TB) *world {
@@ -69,10 +73,16 @@ func (w *world) serve() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.check(err)
 	w.addr = l.Addr().String()
-	server := api.NewServer(api.Handler(api.Options{Fleet: func() *fleet.Fleet { return f }, Log: log}), conf, log)
+	kept, err := cache.Open(w.path("cache"), 64<<20)
+	w.check(err)
+	w.supply = supply.New(supply.Options{Fleet: f, Cache: kept, Log: log, Scratch: w.dir})
+	handler := api.Handler(api.Options{
+		Fleet: func() *fleet.Fleet { return f }, Supply: func() *supply.Supply { return w.supply }, Log: log,
+	})
+	server := api.NewServer(handler, conf, log)
 	served := make(chan struct{})
 	go func() { defer close(served); server.ServeTLS(l, "", "") }()
-	w.Cleanup(func() { server.Close(); <-served })
+	w.Cleanup(func() { server.Close(); <-served; kept.Close() })
 }
 
 func (w *world) check(err error) {
