@@ -95,7 +95,7 @@ func put(fd int, b []byte, at int64, sparse bool) error {
 		return writeAt(fd, b, at)
 	}
 	for len(b) > 0 {
-		n := min(len(b), hole)
+		n := min(len(b), hole-int(at%hole))
 		if !zero(b[:n]) {
 			if err := writeAt(fd, b[:n], at); err != nil {
 				return err
