@@ -63,7 +63,7 @@ func check(p config.Process, s *settings) error {
 		return james.Errorf(james.KindCorrupt, "", "%s", count(n, "problem", "problems")+" in the state directory")
 	}
 	fmt.Fprintf(p.Out, "all is well: %s installed, %s, %s waiting for jamesd\n", count(installed.Apps, "app", "apps"),
-		count(remembered.Downloads, "download", "downloads"), count(remembered.Pending, "report", "reports"))
+		count(remembered.Contents, "fetched file", "fetched files"), count(remembered.Pending, "report", "reports"))
 	return nil
 }
 
@@ -118,10 +118,6 @@ func agentFaults(dir string, c *agent.Checkup) []txn.Fault {
 		faults = append(faults, txn.Fault{Path: filepath.Join(dir, agent.MemoryFile),
 			What: "is damaged: reports that jamesd has not got are lost, and a failed plan is tried again at once",
 			Do:   "start jamesc, which writes it again"})
-	}
-	for _, name := range c.Damaged {
-		faults = append(faults, txn.Fault{Path: filepath.Join(dir, name), What: "is a damaged download",
-			Do: "nothing: jamesc checks it before it uses it, and downloads it again"})
 	}
 	return faults
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -48,4 +49,16 @@ func (n noServer) Manifest(context.Context, james.Digest) (*james.Manifest, erro
 
 func (n noServer) Archive(context.Context, james.Digest, james.Archive, int64) (io.ReadCloser, error) {
 	return nil, n.err
+}
+
+func (n noServer) ArchiveOf(context.Context, james.Digest) (james.Archive, error) {
+	return james.Archive{}, n.err
+}
+
+func (n noServer) Blobs(context.Context, james.BlobsRequest, string, int64) (*client.BlobStream, error) {
+	return nil, n.err
+}
+
+func (n noServer) OfferBlobs(context.Context, james.BlobsRequest) (james.BlobsOffer, error) {
+	return james.BlobsOffer{}, n.err
 }

@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/device/throttle"
+	"github.com/trusch/jamesd/internal/device/transfer"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -101,10 +102,10 @@ type lazySource struct {
 	in        *inspection
 	downloads *disk.Disk
 	server    *connection
-	src       *agent.Source
+	src       *transfer.Fetcher
 }
 
-func (l *lazySource) open() (*agent.Source, error) {
+func (l *lazySource) open() (*transfer.Fetcher, error) {
 	if l.src != nil {
 		return l.src, nil
 	}
@@ -112,8 +113,8 @@ func (l *lazySource) open() (*agent.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := agent.NewSource(agent.SourceOptions{
-		Server: server, State: l.downloads, Log: l.in.log, MaxRate: int64(l.in.s.maxRate), Progress: l.in.downloaded,
+	src, err := transfer.New(transfer.Options{
+		Server: server, State: l.downloads, Log: l.in.log, Throttle: throttle.New(int64(l.in.s.maxRate)).Wait, Progress: l.in.meter.show("fetching"),
 	})
 	l.server, l.src = server, src
 	return src, err
@@ -169,10 +170,6 @@ func (l *lazySource) close() {
 	if l.server != nil {
 		l.server.close()
 	}
-}
-
-func (in *inspection) downloaded(p *james.Packet, have int64) {
-	in.meter.show("downloading "+p.Name)(have, p.Archive.Size)
 }
 
 // dropOldDownloads removes what a repair has left that nobody is at.

@@ -37,6 +37,7 @@ type settings struct {
 	download, apply             james.Window
 	maxRate                     config.Size
 	metered                     bool
+	cacheSize                   config.Size
 	logLevel, logFormat         string
 	file                        string
 }
@@ -63,6 +64,8 @@ func (s *settings) define(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.retry, "retry-first", time.Minute, "time after which a plan that failed is tried again; it doubles with every try")
 	fs.DurationVar(&s.limit, "retry-limit", 6*time.Hour, "longest time after which it is tried again")
 	fs.DurationVar(&s.verify, "verify-interval", time.Hour, "time between two looks whether the installed files are as their packets have them; 0 for never")
+	s.cacheSize = 64 << 20
+	fs.Var(&s.cacheSize, "cache-size", "how much of what was fetched for plans that failed or gave way may stay, such as 200MiB; 0 for nothing")
 	fs.StringVar(&s.logLevel, "log-level", "info", "least important messages to log: debug, info, warn or error")
 	fs.StringVar(&s.logFormat, "log-format", "text", "format of the log: text or json")
 	fs.StringVar(&s.file, "config", settingsFile, "file with settings in YAML, by the names of these flags; the default one may be absent")

@@ -81,7 +81,7 @@ func TestTwoRepairs(t *testing.T) {
 		code, _, said := process(ctx, append([]string{"verify", "--repair"}, w.verifyArgs()...), nil)
 		ended <- fmt.Sprintf("%d %s", code, said)
 	}()
-	appears(t, w.path("state/repair/downloads"))
+	appears(t, w.path("state/repair/blobs"))
 	if _, said := w.verify(1, "--repair"); !strings.Contains(said, "another repair is under way") {
 		t.Errorf("said:\n%s", said)
 	}

@@ -84,6 +84,9 @@ var pure = map[string][]string{
 	"internal/delta/regzip": nil,
 	"pkg/client":            {"pkg/james"},
 
+	"internal/device/backoff": nil,
+	"internal/device/transfer": {"internal/archive", "internal/device/backoff", "internal/device/disk", "internal/device/txn",
+		"internal/stream", "pkg/client", "pkg/james"},
 	"internal/device/journal":   {"internal/device/disk", "pkg/james"},
 	"internal/device/disk":      {"pkg/james"},
 	"internal/device/inventory": {"internal/device/disk", "pkg/james"},

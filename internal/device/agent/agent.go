@@ -19,15 +19,16 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"io"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/device/backoff"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/throttle"
+	"github.com/trusch/jamesd/internal/device/transfer"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -39,10 +40,7 @@ type Server interface {
 	Report(ctx context.Context, r james.Report) error
 	// Progress tells how far a plan is; nothing depends on whether it succeeds.
 	Progress(ctx context.Context, p james.Progress) error
-	Manifest(ctx context.Context, packet james.Digest) (*james.Manifest, error)
-	// Archive returns the bytes of an archive from offset on. It fails with
-	// KindConflict when the server has others than those of a.
-	Archive(ctx context.Context, packet james.Digest, a james.Archive, offset int64) (io.ReadCloser, error)
+	transfer.Server
 }
 
 // Installer changes the device; *txn.Installer does.
@@ -89,6 +87,9 @@ type Options struct {
 	// Stall is how long a download may be silent before it is resumed over a new
 	// connection; 0 means 30 seconds.
 	Stall time.Duration
+	// CacheSize is how many bytes of contents may stay in State that the current plan
+	// does not need.
+	CacheSize int64
 	// RetryFirst and RetryLimit bound the delay after which a failed plan is
 	// tried again; 0 means a minute and six hours.
 	RetryFirst, RetryLimit time.Duration
@@ -129,7 +130,6 @@ type Options struct {
 // The defaults of Options, and the waiting times that are not a setting.
 const (
 	defaultInterval   = time.Minute
-	defaultStall      = 30 * time.Second
 	defaultRetryFirst = time.Minute
 	defaultRetryLimit = 6 * time.Hour
 	defaultStepLimit  = time.Hour
@@ -141,7 +141,6 @@ const (
 	grace = time.Minute
 
 	linkFirst, linkLimit = 2 * time.Second, 5 * time.Minute
-	bodyFirst, bodyLimit = time.Second, time.Minute
 )
 
 // Agent is the loop of one device.
@@ -149,10 +148,10 @@ type Agent struct {
 	o      Options
 	state  *state
 	memory Memory
-	fetch  *fetcher
+	fetch  *source
 	link   link
 	sup    *supervisor
-	retry  backoff
+	retry  backoff.Backoff
 	tags   james.TagSet
 
 	job      *job          // nil where there is no plan to carry out
@@ -176,7 +175,6 @@ type Agent struct {
 // did. It fails when the directory cannot be used.
 func New(o Options) (*Agent, error) {
 	o.Interval = min(o.Interval, maxInterval)
-	o.Stall = cmp.Or(o.Stall, defaultStall)
 	o.RetryFirst = cmp.Or(o.RetryFirst, defaultRetryFirst)
 	o.RetryLimit = cmp.Or(o.RetryLimit, defaultRetryLimit)
 	o.StepLimit = cmp.Or(o.StepLimit, defaultStepLimit)
@@ -193,15 +191,16 @@ func New(o Options) (*Agent, error) {
 		o:        o,
 		state:    &state{disk: o.State},
 		sup:      newSupervisor(o.Notify, o.Now),
-		retry:    backoff{o.RetryFirst, o.RetryLimit, o.Rand},
-		link:     link{pause: backoff{linkFirst, linkLimit, o.Rand}, log: o.Log},
+		retry:    backoff.Backoff{First: o.RetryFirst, Limit: o.RetryLimit, Rand: o.Rand},
+		link:     link{pause: backoff.Backoff{First: linkFirst, Limit: linkLimit, Rand: o.Rand}, log: o.Log},
 		interval: cmp.Or(o.Interval, defaultInterval),
 	}
-	a.fetch = &fetcher{server: o.Server, state: a.state, log: o.Log, expect: a.expect, status: a.sup.status, stall: o.Stall, progress: func(p *james.Packet, have int64) { a.fetched(have, p.Archive.Size) }, throttle: throttle.New(o.MaxRate).Wait,
-		pause: backoff{bodyFirst, bodyLimit, o.Rand}, sound: make(map[james.Digest]bool), contents: make(map[james.Digest]string)}
-	if err := a.state.prepare(); err != nil {
+	fetcher, err := transfer.New(transfer.Options{Server: o.Server, State: o.State, Log: o.Log, Limit: o.CacheSize, Stall: o.Stall,
+		Progress: a.fetched, Throttle: throttle.New(o.MaxRate).Wait, Expect: a.expect, Status: a.sup.status, Now: o.Now, Rand: o.Rand})
+	if err != nil {
 		return nil, err
 	}
+	a.fetch = &source{fetcher, a.expect}
 	lost := a.recall()
 	a.identify()
 	if lost {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/device/backoff"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -161,7 +162,7 @@ func (a *Agent) conclude(report *james.Report) {
 	if report.Result == james.Committed {
 		a.memory.Failure, a.memory.Revision = nil, report.Revision
 		a.done = try{report.Plan, report.Revision}
-		a.fetch.forget(nil)
+		a.fetch.Begin(nil)
 	} else {
 		wait := a.pause(report)
 		report.RetryAt = a.o.Now().Add(wait).UTC()
@@ -181,15 +182,15 @@ func (a *Agent) conclude(report *james.Report) {
 // a crash cut off, at once the first time, as that was most likely the power.
 func (a *Agent) pause(r *james.Report) time.Duration {
 	switch {
-	case r.Result == james.Refused && a.fetch.unreachable:
-		return backoff{a.o.RetryFirst, min(a.o.RetryLimit, linkLimit), a.o.Rand}.after(r.Attempts)
+	case r.Result == james.Refused && a.fetch.Unreachable():
+		return backoff.Backoff{First: a.o.RetryFirst, Limit: min(a.o.RetryLimit, linkLimit), Rand: a.o.Rand}.After(r.Attempts)
 	case r.Recovered && r.Result != james.Broken && r.Kind == james.KindInterrupted:
 		if r.Attempts == 1 {
 			return 0
 		}
-		return a.retry.after(r.Attempts - 1)
+		return a.retry.After(r.Attempts - 1)
 	}
-	return a.retry.after(r.Attempts)
+	return a.retry.After(r.Attempts)
 }
 
 // tell logs how a plan ended.

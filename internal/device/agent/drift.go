@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/device/backoff"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -24,7 +25,7 @@ func (a *Agent) verify(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	a.verifyAt = a.o.Now().Add(spread(a.o.VerifyInterval, a.o.Rand))
+	a.verifyAt = a.o.Now().Add(backoff.Spread(a.o.VerifyInterval, a.o.Rand))
 	if err != nil {
 		a.settled = a.settled && james.KindOf(err) != james.KindConflict
 		a.o.Log.WithError(err).WithField("kind", james.KindOf(err)).Warn("the installed files cannot be verified")

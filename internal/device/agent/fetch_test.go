@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,7 +49,7 @@ type failure struct{ err error }
 func (f failure) Read([]byte) (int, error) { return 0, f.err }
 
 func (d *device) files() (names []string) {
-	for _, dir := range []string{"downloads", "manifests", "contents"} {
+	for _, dir := range []string{"blobs", "manifests"} {
 		filepath.WalkDir(filepath.Join(d.dir, dir), func(path string, e fs.DirEntry, err error) error {
 			if err == nil && !e.IsDir() {
 				names = append(names, path)
@@ -111,11 +110,11 @@ func TestDownloadIsResumedByTheNextProcess(t *testing.T) {
 		stop := d.run()
 		d.pass(time.Second)
 		stop()
-		s.body = nil
+		s.body, s.streams = nil, true
 		stop = d.run()
 		d.pass(5 * time.Minute)
 		stop()
-		if len(d.installer.Apps()) != 1 || s.served != archiveSize {
+		if len(d.installer.Apps()) != 1 || s.served > archiveSize+1<<10 {
 			t.Errorf("apps %v, %d bytes served of %d", d.installer.Apps(), s.served, archiveSize)
 		}
 	})
@@ -183,72 +182,6 @@ func (s *silentOnce) Archive(ctx context.Context, d james.Digest, a james.Archiv
 	return s.server.Archive(ctx, d, a, offset)
 }
 
-func TestWrongBytes(t *testing.T) {
-	t.Parallel()
-	wrong := func(n int64) body { return io.NopCloser(io.LimitReader(zeros{}, n)) }
-	for name, tc := range map[string]struct {
-		part  string // what a part file holds
-		whole string // what the file of the archive holds
-		body  func(p *packet) func(int64, io.Reader) (body, error)
-		gets  int
-		kind  james.Kind
-	}{
-		"a part of something else":     {part: strings.Repeat("x", 1000), gets: 2},
-		"a part that is too long":      {part: strings.Repeat("x", archiveSize+1), gets: 1},
-		"an archive that rotted":       {whole: strings.Repeat("x", archiveSize), gets: 1},
-		"an archive that is cut short": {whole: "x", gets: 1},
-		"a server with other bytes": {gets: 2, kind: james.KindCorrupt, body: func(p *packet) func(int64, io.Reader) (body, error) {
-			return func(int64, io.Reader) (body, error) { return wrong(archiveSize), nil }
-		}},
-		"a server with too many bytes": {gets: 1, body: func(p *packet) func(int64, io.Reader) (body, error) {
-			return func(_ int64, r io.Reader) (body, error) { return io.NopCloser(io.MultiReader(r, wrong(1<<20))), nil }
-		}},
-		"a server that says it has others": {part: "x", gets: 2, body: func(p *packet) func(int64, io.Reader) (body, error) {
-			return func(offset int64, r io.Reader) (body, error) {
-				if offset > 0 {
-					return nil, james.Errorf(james.KindConflict, "archive", "is another")
-				}
-				return io.NopCloser(r), nil
-			}
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				p := newPacket(t, "big", "v1", archiveSize)
-				s := newServer(p)
-				s.want(p)
-				if tc.body != nil {
-					s.body = tc.body(p)
-				}
-				d := newDevice(t, s)
-				d.boot()
-				for suffix, content := range map[string]string{".part": tc.part, "": tc.whole} {
-					file := filepath.Join(d.dir, "downloads", p.Archive.Digest.String()+suffix)
-					if content != "" {
-						if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-				stop := d.run()
-				d.pass(time.Second)
-				stop()
-				if len(s.reports) != 1 || s.reports[0].Kind != tc.kind {
-					t.Fatalf("reports are %+v, want one of kind %q", s.reports, tc.kind)
-				}
-				if len(s.gets) != tc.gets {
-					t.Errorf("asked %d times, want %d", len(s.gets), tc.gets)
-				}
-			})
-		})
-	}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
 // What will not go away is not tried again at once, and what will is tried as
 // often as a lost server is.
 func TestDownloadThatFails(t *testing.T) {
@@ -315,14 +248,16 @@ func TestFullDisk(t *testing.T) {
 		if len(s.gets) != 1 {
 			t.Errorf("asked %d times, want not again while the disk is full", len(s.gets))
 		}
+		before := s.served
 		full = false
+		s.set(func() { s.streams = true })
 		d.pass(2 * time.Minute)
 		stop()
 		if len(d.installer.Apps()) != 1 {
 			t.Error("not installed when there is space")
 		}
-		if s.gets[1] == 0 {
-			t.Error("what was on the disk is fetched again")
+		if again := s.served - before; again > archiveSize-written+1<<20 {
+			t.Errorf("%d bytes of %d are fetched again", again, archiveSize)
 		}
 	})
 }
@@ -341,13 +276,13 @@ func TestMissing(t *testing.T) {
 		stop := d.run()
 		d.pass(time.Second)
 		stop()
-		s.body = nil
+		s.body, s.streams = nil, true
 		d.installer.fails["big"] = james.Report{Result: james.RolledBack, Error: "no", Kind: james.KindConflict}
 		stop = d.run()
 		d.pass(12 * time.Hour)
 		stop()
-		const both = 2*archiveSize - tarSize // the archive and the file in it
-		want := []storage{{both, 1_000_000}, {both - 1_000_000, both - 1_000_000}, {0, 0}}
+		const size, came = archiveSize - tarSize, 1_000_000 - 512
+		want := []storage{{size, came}, {size - came, size - came}, {0, 0}}
 		if got := d.installer.storage; len(got) < 3 || !slices.Equal(got[:3], want) {
 			t.Errorf("missing and stored were %v, want %v", got, want)
 		}

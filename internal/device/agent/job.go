@@ -155,7 +155,8 @@ func (a *Agent) begin(ctx context.Context) {
 	a.sup.status("carrying out revision %d", j.plan.Revision)
 	a.limit = a.limitOf(j.plan)
 	a.beside.Store(true)
-	a.fetch.begin(j.plan, a.limit)
+	a.fetch.Begin(j.plan)
+	a.expect(0)
 	ctx, stop := context.WithCancelCause(ctx)
 	f := &fetching{stop: stop, done: make(chan struct{})}
 	j.fetching = f
@@ -257,7 +258,7 @@ func (a *Agent) untilFetched(ctx context.Context) (context.Context, context.Canc
 	return ctx, func() { cancel(); <-gone }
 }
 
-// fetched notes how many bytes of how many are there of what is fetched.
+// fetched notes how much of the contents is there, in bytes.
 func (a *Agent) fetched(have, total int64) {
 	if t := a.teller.Load(); t != nil {
 		t.set(have, total)

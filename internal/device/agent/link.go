@@ -5,12 +5,13 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/device/backoff"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
 // link is the connection to the server as the agent experiences it.
 type link struct {
-	pause backoff
+	pause backoff.Backoff
 	log   logrus.FieldLogger
 	tries int        // in vain since the last answer
 	kind  james.Kind // of the failure that was logged
@@ -20,7 +21,7 @@ type link struct {
 // how long to wait. It is logged once, and again when it fails in another way.
 func (l *link) lost(err error) time.Duration {
 	l.tries++
-	wait := l.pause.after(l.tries)
+	wait := l.pause.After(l.tries)
 	log := l.log.WithError(err).WithFields(logrus.Fields{"kind": james.KindOf(err), "tries": l.tries, "retry": wait.Round(time.Millisecond)})
 	if kind := james.KindOf(err); kind != l.kind {
 		l.kind = kind

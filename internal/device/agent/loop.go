@@ -102,7 +102,7 @@ func (a *Agent) idle(answer james.PollResponse, known try) {
 	}
 	a.drop("it is not wanted any more")
 	a.stuck, a.done = try{}, try{}
-	a.fetch.forget(nil)
+	a.fetch.Begin(nil)
 	a.sup.status("as desired, revision %d", answer.Revision)
 	if a.memory.Failure == nil && a.memory.Waiting == nil && (answer.Revision == 0 || answer.Revision == a.memory.Revision) {
 		return
@@ -173,19 +173,4 @@ func (a *Agent) nap(ctx context.Context, d time.Duration) error {
 		d -= slice
 	}
 	return ctx.Err()
-}
-
-// sleep waits for d; it fails when ctx is cancelled before that.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/device/backoff"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -30,7 +31,7 @@ func (a *Agent) Confirm(ctx context.Context, plan *james.Plan) error {
 	limited, cancel := context.WithTimeoutCause(ctx, a.o.Probation,
 		james.Errorf(james.KindUnavailable, "server", "no answer within %s", a.o.Probation))
 	defer cancel()
-	pause := backoff{reachFirst, reachLimit, a.o.Rand}
+	pause := backoff.Backoff{First: reachFirst, Limit: reachLimit, Rand: a.o.Rand}
 	log := a.o.Log.WithFields(logrus.Fields{"plan": plan.ID.Short(), "revision": plan.Revision})
 	var last error
 	for n := 1; ; n++ {
@@ -43,7 +44,7 @@ func (a *Agent) Confirm(ctx context.Context, plan *james.Plan) error {
 			last = err
 		}
 		log.WithError(last).WithField("try", n).Warn("the server is not reached after the change")
-		if sleep(limited, pause.after(n)) == nil {
+		if backoff.Sleep(limited, pause.After(n)) == nil {
 			continue
 		}
 		if ctx.Err() != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/device/backoff"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -41,7 +42,7 @@ func (a *Agent) poll(ctx context.Context, known try, hold time.Duration) (james.
 	if a.o.Interval == 0 && answer.Interval > 0 {
 		a.interval = min(time.Duration(answer.Interval)*time.Second, maxInterval)
 	} else if a.o.Interval > 0 {
-		a.interval = spread(a.o.Interval, a.o.Rand)
+		a.interval = backoff.Spread(a.o.Interval, a.o.Rand)
 	}
 	return answer, nil
 }
@@ -99,4 +100,13 @@ func refused(err error) bool {
 		return true
 	}
 	return false
+}
+
+// cause returns why ctx was cancelled, if it was, instead of err, which then
+// only says that it was.
+func cause(ctx context.Context, err error) error {
+	if c := context.Cause(ctx); c != nil {
+		return c
+	}
+	return err
 }

@@ -22,6 +22,8 @@ import (
 	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/internal/stream"
+	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -30,6 +32,7 @@ type packet struct {
 	james.Packet
 	manifest *james.Manifest
 	archive  []byte
+	content  []byte // of its file
 }
 
 // tarSize is what a tar with one file has besides its content, if that is in whole
@@ -57,7 +60,7 @@ func newPacket(t testing.TB, name, version string, size int) *packet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &packet{manifest: m, archive: buf.Bytes()}
+	p := &packet{manifest: m, archive: buf.Bytes(), content: content}
 	p.Packet = james.Packet{Digest: digest, Name: name, Tags: m.Tags,
 		Archive: james.Archive{Digest: james.DigestOf(p.archive), Size: int64(buf.Len()), Format: "tar"}}
 	return p
@@ -86,7 +89,8 @@ type server struct {
 	polls   []poll
 	reports []james.Report
 	told    []told
-	served  int64 // bytes of archives
+	served  int64 // bytes of archives and streams
+	streams bool
 	gets    []int64
 	body    func(offset int64, r io.Reader) (io.ReadCloser, error)
 }
@@ -249,6 +253,51 @@ func (s *server) Archive(ctx context.Context, d james.Digest, a james.Archive, o
 	return io.NopCloser(r), nil
 }
 
+func (s *server) ArchiveOf(_ context.Context, d james.Digest) (james.Archive, error) {
+	return james.Archive{}, james.Errorf(james.KindNotFound, "packet "+d.Short(), "does not exist")
+}
+
+// Blobs sends whole contents, where the server has streams.
+func (s *server) Blobs(_ context.Context, req james.BlobsRequest, _ string, offset int64) (*client.BlobStream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := cmpErr(s.down, s.noStreams()); err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	w, err := stream.NewWriter(&buf, stream.Options{Codec: stream.Zstd})
+	if err != nil {
+		return nil, err
+	}
+	for n, wants := range req.Packets {
+		for k := range wants.Entries.All() {
+			p := s.packets[wants.Packet]
+			h := stream.Head{Packet: n, Entry: k, Offset: wants.Offset, Size: p.manifest.Entries[k].Size - wants.Offset}
+			if err := w.Whole(h, bytes.NewReader(p.content[wants.Offset:])); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	s.served += int64(buf.Len()) - offset
+	return &client.BlobStream{ReadCloser: io.NopCloser(bytes.NewReader(buf.Bytes()[offset:])), ETag: "stream", Size: int64(buf.Len())}, nil
+}
+
+func (s *server) OfferBlobs(_ context.Context, req james.BlobsRequest) (james.BlobsOffer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return james.BlobsOffer{Size: archiveSize - req.Packets[0].Offset}, cmpErr(s.down, s.noStreams())
+}
+
+func (s *server) noStreams() error {
+	if s.streams {
+		return nil
+	}
+	return james.Errorf(james.KindNotFound, "/v1/blobs", "does not exist")
+}
+
 func cmpErr(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -315,6 +364,9 @@ type installer struct {
 	commits uint64
 	// storage is what the source said of each archive that was asked for.
 	storage []storage
+	// fetched are the contents that the plan has from src.
+	fetched []james.Digest
+	src     txn.Source
 }
 
 // storage is how many bytes of an archive were missing, and how many stored.
@@ -447,6 +499,10 @@ func (i *installer) apply(plan *james.Plan, r *james.Report) {
 		}
 	}
 	r.Result = james.Committed
+	if i.src != nil {
+		i.src.Forget(i.fetched)
+		i.fetched = nil
+	}
 	i.last, i.commits = &james.Report{Plan: plan.ID, Revision: plan.Revision, Result: james.Committed, Recovered: true}, i.commits+1
 }
 
@@ -481,7 +537,9 @@ func (i *installer) fetch(ctx context.Context, src txn.Source, p *james.Packet, 
 	if err != nil {
 		return err
 	}
+	i.src = src
 	for _, k := range o.Wants[0].Entries {
+		i.fetched = append(i.fetched, m.Entries[k].Digest)
 		path, err := src.Content(m.Entries[k].Digest)
 		if err != nil {
 			return err

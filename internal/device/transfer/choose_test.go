@@ -1,0 +1,184 @@
+package transfer_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/device/transfer"
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// TestChoice: what is remembered of the link and the processor decides how a
+// transfer begins.
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatXz, map[string][]byte{"a": noise(1, 200_000)})
+	size := int64(len(p.archive))
+	for _, row := range []struct {
+		name   string
+		rates  string
+		offer  int64
+		stream bool
+		xz     bool
+	}{
+		{"nothing is known, the archive is smaller", `{}`, size * 5 / 4, false, false},
+		{"nothing is known, the stream is smaller", `{}`, size / 2, true, false},
+		{"nothing is known nor offered", `{}`, 0, true, false},
+		{"a slow link", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, false, true},
+		{"a fast link", `{"link":1e8,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, true, false},
+		{"a fast link, all that is known", `{"link":1e8}`, size * 5 / 4, true, false},
+		{"a slow processor", `{"link":1e6,"decode":{"xz":500000}}`, size * 5 / 4, true, false},
+		{"a slow link for patches", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size / 5, true, true},
+		{"memory that makes no sense", `{"link":-1}`, size * 5 / 4, false, false},
+		{"memory of something else", `[]`, size * 5 / 4, false, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s, d := newServer(p), newDevice(t)
+			must(t, os.WriteFile(d.dir+"/"+transfer.RatesFile, []byte(row.rates), 0o600))
+			var asked james.BlobsRequest
+			s.offer = func(req james.BlobsRequest) (james.BlobsOffer, error) {
+				asked = req
+				return james.BlobsOffer{Size: row.offer}, nil
+			}
+			f, o := d.start(s), order(p.want())
+			must(t, f.Fetch(t.Context(), o))
+			d.check(f, []*packet{p}, o)
+			if (len(s.requests) > 0) != row.stream || (len(s.archives) > 0) == row.stream {
+				t.Errorf("%d archives and %d streams were fetched", len(s.archives), len(s.requests))
+			}
+			if asked.XZ != row.xz || row.stream && s.requests[0].XZ != row.xz {
+				t.Errorf("a stream in xz: %v", asked.XZ)
+			}
+		})
+	}
+}
+
+// TestSecondThoughts: a transfer that began the slower way goes on the other, and
+// fetches nothing a second time but the content that was on its way.
+func TestSecondThoughts(t *testing.T) {
+	t.Parallel()
+	contents := make(map[string][]byte)
+	for n := range 40 {
+		contents[fmt.Sprintf("f%02d", n)] = noise(uint64(n), 50_000)
+	}
+	p := newPacket(t, "p", archive.FormatTar, contents)
+	for name, row := range map[string]struct {
+		offer int64
+		slow  string
+		twice bool
+	}{
+		"from the archive": {3_000_000, "archive", false},
+		"from the stream":  {1_000_000, "stream", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, d := newServer(p), newDevice(t)
+			s.offer = offers(row.offer)
+			must(t, os.WriteFile(d.dir+"/"+transfer.RatesFile, []byte(`{"link":1e6}`), 0o600))
+			if row.slow == "archive" {
+				// What decides is how fast xz is decoded: the test says that it is xz.
+				p := *p
+				p.Archive.Format = "xz"
+				must(t, os.WriteFile(d.dir+"/"+transfer.RatesFile, []byte(`{"decode":{"xz":200000,"stream":1e9}}`), 0o600))
+				s.packets[p.Digest] = &p
+			}
+			s.body = func(ctx context.Context, kind string, _ int64, r io.Reader) io.Reader {
+				if kind == row.slow && kind == "stream" {
+					return slow(ctx, r, 100_000)
+				}
+				return slow(ctx, r, 1_000_000)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				f, o := d.start(s), order(s.packets[p.Digest].want())
+				must(t, f.Fetch(t.Context(), o))
+				d.check(f, []*packet{p}, o)
+			})
+			if !d.logged("the other way is quicker") {
+				t.Error("it did not change its mind")
+			}
+			if !row.twice && s.served > 2_000_000+700_000 {
+				t.Errorf("%d bytes were served", s.served)
+			}
+		})
+	}
+}
+
+// TestRemembers: a link and decoders are measured, and remembered.
+func TestRemembers(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, files())
+	s, d := newServer(p), newDevice(t)
+	s.offer = offers(1 << 30)
+	s.body = func(ctx context.Context, _ string, _ int64, r io.Reader) io.Reader { return slow(ctx, r, 100_000) }
+	synctest.Test(t, func(t *testing.T) {
+		must(t, d.start(s).Fetch(t.Context(), order(p.want())))
+	})
+	var known struct{ Link float64 }
+	raw, err := os.ReadFile(d.dir + "/" + transfer.RatesFile)
+	must(t, err)
+	must(t, json.Unmarshal(raw, &known))
+	if known.Link < 95_000 || known.Link > 105_000 {
+		t.Errorf("remembered %s", raw)
+	}
+}
+
+// TestProgress: what is told never gets less, and ends with all of it.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, files())
+	s, d := newServer(p), newDevice(t)
+	var last, total int64
+	asked, waited := 0, 0
+	d.with = func(o *transfer.Options) {
+		o.Progress = func(have, of int64) {
+			if have < last || have > of {
+				t.Errorf("%d of %d after %d", have, of, last)
+			}
+			last, total = have, of
+		}
+		o.Expect = func(time.Duration) { asked++ }
+		o.Throttle = func(_ context.Context, n int) error { waited += n; return nil }
+	}
+	s.offer = offers(1)
+	s.body = func(_ context.Context, _ string, _ int64, r io.Reader) io.Reader { return cut(r, 300_000) }
+	synctest.Test(t, func(t *testing.T) {
+		must(t, d.start(s).Fetch(t.Context(), order(p.want())))
+	})
+	if last != 2_003_001 || total != last || asked == 0 || int64(waited) != s.served {
+		t.Errorf("%d of %d, %d signs of life, %d of %d bytes throttled", last, total, asked, waited, s.served)
+	}
+}
+
+// TestThrottled: who throttles may stop the transfer.
+func TestThrottled(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, files())
+	s, d := newServer(p), newDevice(t)
+	d.with = func(o *transfer.Options) {
+		o.Throttle = func(ctx context.Context, n int) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Duration(n) * time.Second / 10_000):
+				return nil
+			}
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+		defer cancel()
+		begun := time.Now()
+		err := d.start(s).Fetch(ctx, order(p.want()))
+		if james.KindOf(err) != james.KindInterrupted || time.Since(begun) != 50*time.Second || s.served > 600_000+2<<20 {
+			t.Errorf("%v after %s and %d bytes", err, time.Since(begun), s.served)
+		}
+	})
+}
