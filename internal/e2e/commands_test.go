@@ -32,6 +32,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"fill":    cmdFill,
 	"limited": cmdLimited,
 	"proxy":   cmdProxy,
+	"carried": cmdCarried,
 	"arch":    cmdArch,
 	"build":   cmdBuild,
 	"runs":    cmdRuns,

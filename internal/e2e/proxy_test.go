@@ -2,65 +2,74 @@ package e2e_test
 
 import (
 	"fmt"
-	"io"
-	"net"
-	"sync"
+	"strconv"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/trusch/jamesd/internal/e2e/linktest"
 )
 
 // cmdProxy listens in front of $JAMESD_ADDR and puts its address into $PROXY:
-// `proxy cut BYTES` closes the first connection that has carried that many bytes
-// towards the device, `proxy hang BYTES` lets it stall; later ones pass.
+// `proxy pass` carries everything, `proxy cut BYTES` closes the first connection that
+// has carried that many bytes towards the device, `proxy hang BYTES` lets it stall,
+// and later ones pass; `proxy cuts BYTES` closes every connection after so many,
+// `proxy slow BYTES` carries so many in a second, `proxy reset PERCENT BYTES` resets
+// a share of the connections after at most so many.
 func cmdProxy(ts *testscript.TestScript, neg bool, args []string) {
-	var limit int64
-	if len(args) != 2 || (args[0] != "cut" && args[0] != "hang") {
-		ts.Fatalf("usage: proxy cut|hang BYTES")
+	link := linktest.Link{Target: ts.Getenv("JAMESD_ADDR")}
+	switch words := append(args, "", ""); {
+	case words[0] == "pass" && len(args) == 1:
+	case words[0] == "cut" && len(args) == 2:
+		link.First = number(ts, args[1])
+	case words[0] == "hang" && len(args) == 2:
+		link.First, link.Hang = number(ts, args[1]), true
+	case words[0] == "cuts" && len(args) == 2:
+		link.Each = number(ts, args[1])
+	case words[0] == "slow" && len(args) == 2:
+		link.Rate = int(number(ts, args[1]))
+	case words[0] == "reset" && len(args) == 3:
+		link.Reset, link.ResetWithin = int(number(ts, args[1])), number(ts, args[2])
+	default:
+		ts.Fatalf("usage: proxy pass | proxy cut|hang|cuts|slow BYTES | proxy reset PERCENT BYTES")
 	}
-	if _, err := fmt.Sscan(args[1], &limit); err != nil {
+	p, err := linktest.Listen(link)
+	ts.Check(err)
+	ts.Defer(p.Close)
+	ts.Setenv("PROXY", p.Addr())
+	worldOf(ts).proxy = p
+}
+
+func number(ts *testscript.TestScript, s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
 		ts.Fatalf("bytes: %v", err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ts.Setenv("PROXY", l.Addr().String())
-	p := &proxy{target: ts.Getenv("JAMESD_ADDR"), limit: limit, hang: args[0] == "hang", closed: make(chan struct{})}
-	ts.Defer(func() { l.Close(); close(p.closed) })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.pass(in)
-		}
-	}()
+	return n
 }
 
-type proxy struct {
-	target string
-	limit  int64
-	hang   bool
-	once   sync.Once
-	closed chan struct{}
-}
+// handshake is what the server sends for one connection more: the handshake of TLS,
+// and the poll or the header of an answer that is asked for again.
+const handshake = 5 << 10
 
-func (p *proxy) pass(in net.Conn) {
-	defer in.Close()
-	out, err := net.Dial("tcp", p.target)
-	if err != nil {
+// cmdCarried notes what the last proxy has carried towards the device: `carried
+// NAME` puts it into $NAME. `carried NAME MOST [PERCENT]` fails where it is more than
+// MOST bytes by 2 percent, or so many, not counting the handshakes of connections but
+// the first two.
+func cmdCarried(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 3 {
+		ts.Fatalf("usage: carried NAME [MOST [PERCENT]]")
+	}
+	n, connections := worldOf(ts).proxy.Carried()
+	ts.Setenv(args[0], fmt.Sprint(n))
+	ts.Logf("carried %d bytes over %d connections", n, connections)
+	if len(args) == 1 {
 		return
 	}
-	defer out.Close()
-	go func() { io.Copy(out, in); out.Close() }()
-	if n, _ := io.CopyN(in, out, p.limit); n < p.limit {
-		return
+	most, percent := number(ts, args[1]), int64(2)
+	if len(args) == 3 {
+		percent = number(ts, args[2])
 	}
-	first := false
-	p.once.Do(func() { first = true })
-	switch {
-	case !first:
-		io.Copy(in, out)
-	case p.hang:
-		<-p.closed
+	if limit := most*(100+percent)/100 + handshake*max(0, connections-2); n > limit {
+		ts.Fatalf("carried %d bytes over %d connections, the limit is %d", n, connections, limit)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/trusch/jamesd/internal/e2e/linktest"
 	"github.com/trusch/jamesd/internal/e2e/mongodtest"
 )
 
@@ -29,6 +30,7 @@ type world struct {
 	proc  map[string]*process
 	addr  map[string]string   // of jamesd by name, kept over a restart
 	arch  map[string][]string // of a device: the command that runs its jamesc
+	proxy *linktest.Proxy     // the last one
 }
 
 func newWorld(tb testing.TB, env *testscript.Env) *world {

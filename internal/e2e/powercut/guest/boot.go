@@ -193,14 +193,14 @@ func list() error {
 	return nil
 }
 
-// watch says when jamesc begins a download and when it has got it.
+// watch says when jamesc begins to fetch a file and when it has got it.
 func watch() error {
-	dir := filepath.Join(root, stateDir, "agent/downloads")
+	dir := filepath.Join(root, stateDir, "agent/blobs")
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
 		return err
 	}
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_CLOSE_WRITE); err != nil {
 		return err
 	}
 	go func() {
