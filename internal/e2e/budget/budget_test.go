@@ -30,6 +30,7 @@ func BenchmarkBudgets(b *testing.B) {
 		{"polls", measurePolls},
 		{"transaction", measureTransaction},
 		{"install", measureInstall},
+		{"links", measureLinks},
 		{"agent", measureAgent},
 	} {
 		b.Run(part.name, func(b *testing.B) { part.measure(b, m, t) })

@@ -133,6 +133,12 @@ func (m *machine) jamesd(b *testing.B, db string) *server {
 	return s
 }
 
+// stop ends the server.
+func (s *server) stop() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+}
+
 // held waits until the server holds n polls.
 func (s *server) held(b *testing.B, n int) {
 	b.Helper()

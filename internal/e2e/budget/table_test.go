@@ -54,6 +54,15 @@ func pairs(n int, first, second func() float64) (a, b, ratio float64) {
 	return median(as), median(bs), median(ratios)
 }
 
+// ratioOf returns the median of the ratios of what was measured in turns.
+func ratioOf(first, second []float64) float64 {
+	ratios := make([]float64, len(first))
+	for i := range first {
+		ratios[i] = first[i] / second[i]
+	}
+	return median(ratios)
+}
+
 func median(v []float64) float64 {
 	slices.Sort(v)
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
