@@ -101,6 +101,10 @@ type blockKeeper struct {
 }
 
 func (k *blockKeeper) Read(p []byte) (int, error) {
+	if len(p) != blockSize { // content, of which what is there is handed out
+		k.zeros = 0
+		return k.r.Read(p)
+	}
 	n, err := io.ReadFull(k.r, p)
 	if err == io.ErrUnexpectedEOF {
 		err = nil // the next Read tells

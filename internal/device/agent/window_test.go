@@ -108,7 +108,7 @@ func TestTheWindowCloses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, big, _ := newSlow(t)
-		d.server.interval = 300
+		d.server.interval, d.server.streams = 300, true
 		d.options = func(o *agent.Options) { utc(o); o.Download = james.MustWindow("00:00-00:10") }
 		d.server.want(big)
 		midnight := time.Now()
@@ -125,8 +125,8 @@ func TestTheWindowCloses(t *testing.T) {
 		}
 		d.pass(day)
 		begun(t, "applied", midnight.Add(day), d.installer.tries, 400*time.Second)
-		if d.server.served > 1_004_000 || len(d.server.gets) != 2 {
-			t.Errorf("%d bytes were served in %d downloads", d.server.served, len(d.server.gets))
+		if d.server.served > 1_004_000 {
+			t.Errorf("%d bytes were served", d.server.served)
 		}
 	})
 }
@@ -167,7 +167,7 @@ func TestTheScheduleChanges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, big, _ := newSlow(t)
-		d.server.interval = 300
+		d.server.interval, d.server.streams = 300, true
 		d.server.schedule.Download = james.ClosedWindow
 		d.server.want(big)
 		defer d.run()()

@@ -258,7 +258,7 @@ func (s *server) ArchiveOf(_ context.Context, d james.Digest) (james.Archive, er
 }
 
 // Blobs sends whole contents, where the server has streams.
-func (s *server) Blobs(_ context.Context, req james.BlobsRequest, _ string, offset int64) (*client.BlobStream, error) {
+func (s *server) Blobs(ctx context.Context, req james.BlobsRequest, _ string, offset int64) (*client.BlobStream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := cmpErr(s.down, s.noStreams()); err != nil {
@@ -281,8 +281,13 @@ func (s *server) Blobs(_ context.Context, req james.BlobsRequest, _ string, offs
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	s.served += int64(buf.Len()) - offset
-	return &client.BlobStream{ReadCloser: io.NopCloser(bytes.NewReader(buf.Bytes()[offset:])), ETag: "stream", Size: int64(buf.Len())}, nil
+	out := &client.BlobStream{ETag: "stream", Size: int64(buf.Len())}
+	var r io.Reader = &counted{s, ctx, bytes.NewReader(buf.Bytes()[offset:])}
+	out.ReadCloser = io.NopCloser(r)
+	if s.body != nil {
+		out.ReadCloser, err = s.body(offset, r)
+	}
+	return out, err
 }
 
 func (s *server) OfferBlobs(_ context.Context, req james.BlobsRequest) (james.BlobsOffer, error) {

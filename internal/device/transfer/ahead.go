@@ -111,6 +111,9 @@ func (a *ahead) next() {
 	a.rest, a.held, a.err = c.b, c.b[:cap(c.b)], c.err
 }
 
+// starved reports whether the next Read has to wait for the network.
+func (a *ahead) starved() bool { return len(a.rest) == 0 && len(a.full) == 0 }
+
 // failure returns why the body broke off, if it did.
 func (a *ahead) failure() error {
 	if a.err == io.EOF {

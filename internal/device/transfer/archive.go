@@ -30,6 +30,7 @@ func (t *transfer) fromArchive(ctx context.Context, l lack) error {
 	}}
 	t.meter = newMeter(t.o.Now)
 	in := readAhead(ctx, cancel, b)
+	t.in = in
 	x := &unpacking{t: t, l: l, left: make(map[*james.Entry]bool)}
 	for _, k := range l.entries {
 		x.left[&l.Manifest.Entries[k]] = true

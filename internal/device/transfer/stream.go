@@ -19,6 +19,7 @@ func (t *transfer) fromStream(ctx context.Context, lacks []lack) error {
 	b := &body{t: t, ctx: ctx, name: "stream of contents", size: -1}
 	b.open = t.opener(b, req)
 	in := readAhead(ctx, cancel, b)
+	t.in = in
 	s := &streaming{t: t, lacks: lacks, req: req, in: stream.NewReader(in)}
 	err := s.all()
 	_ = s.in.Close() // it always succeeds

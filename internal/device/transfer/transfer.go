@@ -27,7 +27,8 @@ type transfer struct {
 	idle              int   // answers in a row that brought nothing
 	last              error // after which there was a way on
 
-	meter *meter // of what arrives now
+	in    *ahead // what arrives now
+	meter *meter // of it
 	way   way
 	trial *trial // nil where there is nothing to choose
 	// nearlyAll are the packets of which little was there.
@@ -197,6 +198,9 @@ func (t *transfer) arrived(ctx context.Context, n int) error {
 	}
 	return nil
 }
+
+// starved reports whether what comes next has to be waited for.
+func (t *transfer) starved() bool { return t.in.starved() }
 
 // use gives room free for a part of a file that is stored next.
 func (t *transfer) use(n int64) {

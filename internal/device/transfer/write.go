@@ -96,14 +96,19 @@ func (w *writer) open(offset int64, compared bool) (err error) {
 	return nil
 }
 
-// take writes what content has.
+// take writes what content has: much at a time, but what is there before it has to
+// wait for more.
 func (w *writer) take(content io.Reader) error {
 	buf := buffers.Get().(*[256 << 10]byte)
 	defer buffers.Put(buf)
-	for {
-		n, err := fill(content, buf[:])
-		if werr := w.put(buf[:n]); werr != nil {
-			return werr
+	for held := 0; ; {
+		n, err := content.Read(buf[held:])
+		held += n
+		if held == len(buf) || err != nil || w.t.starved() {
+			if err := w.put(buf[:held]); err != nil {
+				return err
+			}
+			held = 0
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -112,16 +117,6 @@ func (w *writer) take(content io.Reader) error {
 			return err
 		}
 	}
-}
-
-// fill reads until buf is full or an error, which it returns as it is.
-func fill(r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
-		var got int
-		got, err = r.Read(buf[n:])
-		n += got
-	}
-	return n, err
 }
 
 func (w *writer) put(b []byte) error {
