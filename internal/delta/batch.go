@@ -16,7 +16,8 @@ const MaxPatches = 4096
 // to more than MaxBatch; what they add up to, with 16 more, is the most it takes.
 //
 // The encoding is the number of patches, the number of pieces of each, the number of
-// runs of each, which make gzip files, and then each column of all patches in turn. All are varints but the
+// runs of each, which make gzip files, which are of programs, and then each column of
+// all patches in turn. All are varints but the
 // deltas and the bytes that are inserted, whose numbers follow from the runs and the
 // inserts.
 func AppendBatch(dst []byte, patches []*Patch) []byte {
@@ -28,6 +29,7 @@ func AppendBatch(dst []byte, patches []*Patch) []byte {
 		dst = binary.AppendUvarint(dst, uint64(p.runs))
 	}
 	dst = appendGzipped(dst, patches)
+	dst = appendMachines(dst, patches)
 	for k := range columns {
 		for _, p := range patches {
 			dst = append(dst, p.cols[k]...)
@@ -58,6 +60,23 @@ func appendGzipped(dst []byte, patches []*Patch) []byte {
 	return dst
 }
 
+// appendMachines appends the machine of each patch, and then what there is to say about
+// the programs.
+func appendMachines(dst []byte, patches []*Patch) []byte {
+	for _, p := range patches {
+		dst = binary.AppendUvarint(dst, uint64(p.machine))
+	}
+	for _, p := range patches {
+		if p.machine != noMachine {
+			dst = binary.AppendUvarint(dst, uint64(p.base))
+			dst = binary.AppendUvarint(dst, uint64(p.skip))
+			dst = binary.AppendUvarint(dst, uint64(p.size))
+			dst = binary.AppendUvarint(dst, uint64(p.shifts))
+		}
+	}
+	return dst
+}
+
 // DecodeBatch returns the patches of a batch. They refer to b, which must not change
 // as long as they are used. It fails with james.KindCorrupt for anything that
 // AppendBatch cannot have made.
@@ -77,13 +96,11 @@ func DecodeBatch(b []byte) ([]*Patch, error) {
 		all[i].runs = d.count()
 	}
 	d.gzipped(all)
+	d.machines(all)
 	for k := range columns {
 		for i := range all {
 			all[i].cols[k] = d.column(&all[i], k)
 		}
-	}
-	for i := range all {
-		d.bad = d.bad || !all[i].sound()
 	}
 	switch {
 	case d.bad:
@@ -149,15 +166,47 @@ func (d *decoder) gzipped(all []Patch) {
 	}
 }
 
-// column takes a column of p, of which the columns before are there.
+// machines takes what there is about programs.
+func (d *decoder) machines(all []Patch) {
+	for i := range all {
+		m := d.uint()
+		if m < 0 || m >= int64(machines) {
+			d.fail()
+			return
+		}
+		all[i].machine = machine(m)
+	}
+	for i := range all {
+		p := &all[i]
+		if p.machine == noMachine {
+			continue
+		}
+		p.base, p.skip, p.size = d.uint(), d.uint(), d.uint()
+		if min(p.base, p.skip, p.size) < 0 || max(p.base, p.skip, p.size) > maxSize {
+			d.fail()
+		}
+		p.shifts = d.count()
+	}
+}
+
+// column takes a column of p, of which the columns before are there, and checks it.
 func (d *decoder) column(p *Patch, k column) []byte {
+	if d.bad {
+		return nil
+	}
 	switch k {
+	case shifts:
+		return d.numbers(p.shifts)
 	case gaps, runs:
 		return d.numbers(p.runs)
 	case deltas:
 		return d.bytes(sum(p.cols[runs]))
 	case literal:
-		return d.bytes(sum(p.cols[inserts]))
+		copied, inserted, ok := p.measure()
+		if !ok || !p.differs(copied) || !p.program() || p.gz != nil && p.size > maxContent {
+			d.fail()
+		}
+		return d.bytes(inserted)
 	}
 	return d.numbers(p.pieces)
 }
@@ -199,31 +248,59 @@ func sum(numbers []byte) int64 {
 	return total
 }
 
-// sound sets the size of p, whose columns are varints, and reports whether they go
-// together: no piece and no run is empty, no copy begins before the base or has an
-// end that no number holds, and the runs are within the copies.
-func (p *Patch) sound() bool {
-	c := newCursor(p)
-	var copied, at int64
-	for range p.pieces {
-		n, insert := c.uint(copies), c.uint(inserts)
-		at += c.int(seeks)
-		if n == 0 && insert == 0 || at < 0 || n > maxSize-at || insert > maxSize {
-			return false
+// measure returns how much of what is wanted is copied, and how much inserted, and
+// sets the size of p where that is all. It reports false where a piece is empty, a copy
+// begins before the base or has an end that no number holds, or more is wanted than
+// there is.
+func (p *Patch) measure() (copied, inserted int64, ok bool) {
+	c := cursor{p: *p}
+	end := int64(math.MaxInt64)
+	if p.machine != noMachine {
+		end = p.skip + p.size
+	}
+	for c.p.pieces > 0 {
+		c.piece()
+		if c.copy == 0 && c.insert == 0 || min(c.copy, c.insert, c.at) < 0 || c.at > maxSize || c.copy > maxSize || c.insert > maxSize {
+			return 0, 0, false
 		}
-		at += n
-		copied += n
-		p.size += n + insert
-		if p.size > maxSize {
-			return false
+		copied += overlap(c.place, c.copy, p.skip, end)
+		c.place += c.copy
+		inserted += overlap(c.place, c.insert, p.skip, end)
+		c.place += c.insert
+		c.at += c.copy
+		if c.place > maxSize {
+			return 0, 0, false
 		}
 	}
-	if p.gz != nil && p.size > maxContent {
+	if p.machine == noMachine {
+		p.size = c.place
+	}
+	return copied, inserted, p.skip+p.size <= c.place
+}
+
+// program reports whether what p has as a program is within its limits.
+func (p *Patch) program() bool {
+	if p.machine == noMachine {
+		return true
+	}
+	if p.shifts%3 != 0 || p.geometry() > maxGeometry || p.gz != nil {
 		return false
 	}
+	_, ok := decodeShifts(p.cols[shifts])
+	return ok
+}
+
+// overlap returns how many of n bytes from a place on are between two others.
+func overlap(place, n, from, to int64) int64 {
+	return max(0, min(place+n, to)-max(place, from))
+}
+
+// differs reports whether no run is empty and all are within so many copied bytes.
+func (p *Patch) differs(copied int64) bool {
+	c := cursor{p: *p}
 	for range p.runs {
 		gap, run := c.uint(gaps), c.uint(runs)
-		if run == 0 || run > copied || gap > copied-run {
+		if run <= 0 || gap < 0 || run > copied || gap > copied-run {
 			return false
 		}
 		copied -= gap + run

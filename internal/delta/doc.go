@@ -4,6 +4,12 @@
 // that moved addresses leave all over a program, and what is found nowhere is
 // inserted.
 //
+// Two kinds of content differ all over where little has changed, and are patched as
+// what they are. What gzip has made is taken apart and made again (package regzip).
+// In a program, the addresses in branches, accesses to memory and tables change with
+// what has moved: the pieces of the patch say what has, so who applies it works out
+// the new addresses, and the patch has only the differences to those.
+//
 // What always holds: a patch is made in bounded memory and time, whatever the
 // contents are, and applied in constant memory, reading the base by position and
 // writing the new content front to back. A patch knows nothing of digests: who

@@ -94,7 +94,7 @@ func TestGzipFileLies(t *testing.T) {
 	t.Parallel()
 	old := zip(t, []byte("content"))
 	for _, size := range []int{5, 20, len(old) - 1, len(old) + 1, 1 << 20} {
-		batch := varints(1, 1, 0, 9, 7, size, 0, len(header), header, 7, place(0), 0)
+		batch := varints(1, 1, 0, 9, 7, size, 0, len(header), header, 0, 7, place(0), 0)
 		patches, err := delta.DecodeBatch(batch)
 		if err != nil {
 			t.Fatal(err)

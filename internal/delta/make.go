@@ -28,10 +28,11 @@ func Make(ctx context.Context, old, new []byte, lim Limits) (*Patch, error) {
 		return nil, err
 	}
 	if a, b, form, ok := contents(old, new); ok {
-		p, err := makeContent(ctx, a, b, lim)
+		pieces, err := match(ctx, a, b, lim)
 		if err != nil {
 			return nil, err
 		}
+		p := write(a, b, pieces, nil)
 		p.gz = &gzipped{form: form, content: int64(len(a)), size: int64(len(new))}
 		if p.Encoded() <= MaxBatch/2 {
 			return p, nil
@@ -40,14 +41,45 @@ func Make(ctx context.Context, old, new []byte, lim Limits) (*Patch, error) {
 	return makeContent(ctx, old, new, lim)
 }
 
-// makeContent makes a patch of bytes as they are.
+// makeContent makes a patch of bytes as they are, or as a program where that is less.
 func makeContent(ctx context.Context, old, new []byte, lim Limits) (*Patch, error) {
-	m := maker{ctx: ctx, old: old, new: new, index: newIndex(old, lim.MaxMemory)}
-	m.index.work = workPerByte * int64(len(old)+len(new))
-	if err := m.run(); err != nil {
+	pieces, err := match(ctx, old, new, lim)
+	if err != nil {
 		return nil, err
 	}
-	return m.w.patch(), nil
+	best := write(old, new, pieces, nil)
+	m := machineOf(old)
+	if m == noMachine || len(best.cols[deltas]) == 0 || best.geometry() > maxGeometry {
+		return best, nil
+	}
+	var r *relocator
+	for pass := range passes {
+		if pass > 0 {
+			if pieces, err = match(ctx, r.all(old), new, lim); err != nil {
+				return nil, err
+			}
+		}
+		r = newRelocator(m, old)
+		r.learn(old, new, pieces)
+		p := write(old, new, pieces, r)
+		if p.Encoded() >= best.Encoded() || p.geometry() > maxGeometry {
+			break
+		}
+		best = p
+	}
+	return best, nil
+}
+
+// passes is how often the addresses of a program are learned: when it is known how its parts have
+// moved, their addresses are, and with those it is seen better how they have moved.
+const passes = 2
+
+// match returns the pieces that make new out of something like old.
+func match(ctx context.Context, old, new []byte, lim Limits) ([]piece, error) {
+	m := maker{ctx: ctx, old: old, new: new, index: newIndex(old, lim.MaxMemory)}
+	m.index.work = workPerByte * int64(len(old)+len(new))
+	err := m.run()
+	return m.pieces, err
 }
 
 // workPerByte bounds the time: more comparisons for each byte of both contents are
@@ -60,12 +92,11 @@ type maker struct {
 	ctx      context.Context
 	old, new []byte
 	index    *index
-	w        writer
+	pieces   []piece
 
 	// What is before done has been written. The copy that was found last goes on
 	// there; shift is its place in the base less its place in the new content.
 	done, shift int
-	diff        []byte // scratch
 }
 
 // run finds all matches and writes what lies between two of them.
@@ -119,9 +150,8 @@ func (m *maker) piece(scan, at int) {
 		forward -= overlap - keep
 		backward -= keep
 	}
-	m.copy(forward)
 	from, to := m.done+forward, scan-backward
-	m.w.add(segment{size: int64(to - from), bytes: m.new[from:to]})
+	m.pieces = append(m.pieces, piece{at: m.done + m.shift, copy: forward, insert: to - from})
 	m.done, m.shift = to, at-scan
 }
 
@@ -174,30 +204,9 @@ func (m *maker) divide(from, shift, overlap int) int {
 		if m.old[from+i+shift] == b {
 			score--
 		}
-		if score >= best {
+		if score > best {
 			best, keep = score, i+1
 		}
 	}
 	return keep
-}
-
-// copy writes the next bytes as a copy with its differences.
-func (m *maker) copy(n int) {
-	for i := m.done; i < m.done+n; {
-		from := i
-		for i < m.done+n && m.old[i+m.shift] == m.new[i] {
-			i++
-		}
-		if i > from {
-			m.w.add(segment{copied: true, at: int64(from + m.shift), size: int64(i - from)})
-		}
-		from = i
-		m.diff = m.diff[:0]
-		for ; i < m.done+n && m.old[i+m.shift] != m.new[i]; i++ {
-			m.diff = append(m.diff, m.new[i]-m.old[i+m.shift])
-		}
-		if i > from {
-			m.w.add(segment{copied: true, at: int64(from + m.shift), size: int64(i - from), bytes: m.diff})
-		}
-	}
 }

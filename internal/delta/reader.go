@@ -24,7 +24,12 @@ func (p *Patch) Reader(old io.ReaderAt) io.Reader {
 
 // content returns a reader of what the pieces make.
 func (p *Patch) content(old io.ReaderAt) io.Reader {
-	return &reader{c: newCursor(p), base: base{old: old}}
+	r := &reader{c: newCursor(p), base: base{old: old}}
+	if p.machine != noMachine {
+		all, _ := decodeShifts(p.cols[shifts])
+		r.base.relocator = &relocator{machine: p.machine, size: p.base, moves: overlay(movesOf(p.spans()), all)}
+	}
+	return r
 }
 
 type reader struct {
@@ -58,7 +63,7 @@ func (r *reader) fill(b []byte, s segment) error {
 		copy(b, s.bytes)
 		return nil
 	}
-	if err := r.base.read(b, s.at); err != nil {
+	if err := r.base.read(b, s.at, s.by); err != nil {
 		return err
 	}
 	for i, d := range s.bytes {
@@ -67,15 +72,17 @@ func (r *reader) fill(b []byte, s segment) error {
 	return nil
 }
 
-// base reads an old content in windows, as most copies are short and go forward.
+// base reads an old content in windows, as most copies are short and go forward. The
+// addresses in a program are changed.
 type base struct {
-	old io.ReaderAt
-	buf []byte
-	at  int64 // of buf
+	old       io.ReaderAt
+	buf       []byte
+	at        int64 // of buf, a multiple of blockSize
+	relocator *relocator
 }
 
-// read fills b with what is at a place.
-func (o *base) read(b []byte, at int64) error {
+// read fills b with what is at a place, and moves by so many bytes.
+func (o *base) read(b []byte, at, by int64) error {
 	for len(b) > 0 {
 		if at < o.at || at >= o.at+int64(len(o.buf)) {
 			if err := o.load(at); err != nil {
@@ -83,6 +90,12 @@ func (o *base) read(b []byte, at int64) error {
 			}
 		}
 		n := copy(b, o.buf[at-o.at:])
+		if o.relocator != nil {
+			n = min(n, int(blockSize-at%blockSize))
+			block := at - at%blockSize
+			from := o.buf[block-o.at:]
+			o.relocator.change(b[:n], at, by, from[:min(len(from), blockSize)], block)
+		}
 		b, at = b[n:], at+int64(n)
 	}
 	return nil
@@ -92,10 +105,11 @@ func (o *base) load(at int64) error {
 	if o.buf == nil {
 		o.buf = make([]byte, window)
 	}
-	n, err := o.old.ReadAt(o.buf[:window], at)
-	o.at, o.buf = at, o.buf[:n]
+	o.at = at - at%blockSize
+	n, err := o.old.ReadAt(o.buf[:window], o.at)
+	o.buf = o.buf[:n]
 	switch {
-	case n > 0:
+	case int64(n) > at-o.at:
 		return nil
 	case err == nil || errors.Is(err, io.EOF):
 		return james.Errorf(james.KindCorrupt, "base of a patch", "ends before byte %d", at+1)

@@ -5,6 +5,7 @@ import "encoding/binary"
 // writer collects a patch.
 type writer struct {
 	p            Patch
+	begin        int64 // of what is collected, in what all pieces of a program make
 	copy, insert int64 // of the piece that is being collected
 	at, end      int64 // of its copy, and where the copy before it ended
 	gap          int64
