@@ -110,7 +110,7 @@ func (c *catalogue) setReported(id string, reported *james.Device) {
 	d := c.device(id)
 	old := d.reported
 	d.reported = c.compact(reported)
-	if old == nil || reported == nil || !sameEnd(old.Report, reported.Report) {
+	if old == nil || reported == nil || !sameEnd(old.Report, reported.Report) || newlyWaits(old, reported) {
 		d.progress = nil
 	}
 	if old == nil || reported == nil || !sameReport(old, reportOf(reported)) {

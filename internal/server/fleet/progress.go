@@ -58,3 +58,8 @@ func sameEnd(a, b *james.Report) bool {
 	}
 	return a.Plan == b.Plan && a.Revision == b.Revision && a.Ended.Equal(b.Ended)
 }
+
+// newlyWaits reports whether a device has put its plan aside.
+func newlyWaits(old, now *james.Device) bool {
+	return now.Waiting != nil && !now.Waiting.Equal(old.Waiting)
+}

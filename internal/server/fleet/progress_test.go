@@ -72,6 +72,7 @@ func TestWaiting(t *testing.T) {
 	w.add("a v2")
 	w.want("d1", "a v2")
 	plan := must(w.Plan("d1")).Plan
+	check(t, w.Progress("d1", james.Progress{Plan: plan.ID, Revision: plan.Revision, Phase: james.Downloading, Done: 9, Total: 10}))
 	r.Waiting = &james.Waiting{Plan: plan.ID, Revision: plan.Revision, For: james.WaitApply, Window: james.MustWindow("02:00-04:00")}
 	w.poll("d1", r)
 	const waiting = "waiting for its apply window 02:00-04:00"
@@ -83,10 +84,14 @@ func TestWaiting(t *testing.T) {
 		t.Errorf("to another jamesd the reason is %q", got.Reason)
 	}
 	check(t, w.Progress("d1", james.Progress{Plan: plan.ID, Revision: plan.Revision, Phase: james.Applying}))
+	going := *r
+	going.Waiting = nil
+	w.poll("d1", &going) // it says that it does not wait any more
 	if got := w.device("d1").Reason; got != "applying: upgrade a v1 -> v2" {
 		t.Errorf("when it goes on the reason is %q", got)
 	}
 	check(t, w.Report(t.Context(), "d1", james.Report{Plan: plan.ID, Revision: plan.Revision, Result: james.Refused, Error: "x"}))
+	w.poll("d1", r)
 	if got := w.device("d1").Reason; got != "upgrade a v1 -> v2 was refused: x; nothing was changed; "+waiting {
 		t.Errorf("after a failure the reason is %q", got)
 	}
