@@ -5,17 +5,14 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
-
-	"github.com/ulikunitz/xz/lzma"
 )
 
-// block is the header of a block and what was read of it.
+// block is the header of a block.
 type block struct {
 	headerSize int64
 	// compressed and content are the sizes that the header states, -1 for none.
 	compressed, content int64
 	dict                int64
-	size                int64 // of the content that was read
 }
 
 const (
@@ -65,13 +62,27 @@ func parseBlockHeader(head []byte) (b block, err error) {
 	if _, err := io.ReadFull(in, props[:]); err != nil || props[0] != 1 {
 		return b, malformed("a block header with malformed LZMA2 properties")
 	}
-	if b.dict, err = lzma.DecodeDictCap(props[1]); err != nil {
-		return b, err
+	if b.dict = dictionarySize(props[1]); b.dict == 0 {
+		return b, malformed("a dictionary of a size that does not exist")
 	}
 	if !isZero(head[len(head)-in.Len():]) {
 		return b, malformed("padding of a block header that is not zero")
 	}
 	return b, nil
+}
+
+// minDictionary is the smallest dictionary, in bytes.
+const minDictionary = 4096
+
+// dictionarySize returns the size that a code stands for, 0 for none.
+func dictionarySize(code byte) int64 {
+	switch {
+	case code > 40:
+		return 0
+	case code == 40:
+		return 1<<32 - 1
+	}
+	return int64(2|code&1) << (code/2 + 11)
 }
 
 // dictionary returns how large a dictionary the block can make use of: as much
@@ -81,15 +92,7 @@ func (b *block) dictionary() int {
 	if b.content >= 0 {
 		n = min(n, b.content)
 	}
-	return int(max(n, lzma.MinDictCap))
-}
-
-// compare returns an error unless the block has the sizes that its header states.
-func (b *block) compare(compressed int64) error {
-	if b.compressed >= 0 && b.compressed != compressed || b.content >= 0 && b.content != b.size {
-		return malformed("a block of another size than its header states")
-	}
-	return nil
+	return int(max(n, minDictionary))
 }
 
 // readInt reads a number of up to 63 bits, 7 of them in a byte.

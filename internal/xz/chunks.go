@@ -1,40 +1,47 @@
 package xz
 
 import (
-	"bufio"
 	"encoding/binary"
 	"io"
-
-	"github.com/ulikunitz/xz/lzma"
 )
 
-// chunks decodes the chunks of LZMA2 one by one. One lzma.Reader2, with its
-// dictionary, serves all blocks that need no larger one: it is fed a single
-// unending sequence of chunks, in which that of each block begins with a reset.
+// maxChunk is the most that a chunk of LZMA2 has, compressed.
+const maxChunk = 1 << 16
+
+// chunks reads the chunks of LZMA2 one by one. One dictionary serves all blocks
+// that need no larger one.
 type chunks struct {
-	lzma *lzma.Reader2
-	dict int // capacity of lzma's dictionary
-	feed chunkFeed
-	left int   // bytes of content to come from the chunk
-	n    int64 // bytes of the block read, compressed
-	// A block must begin with a reset of the dictionary, and its first
-	// compressed chunk must bring properties.
+	decoder    decoder
+	buf        []byte
+	raw        []byte // what is left of a chunk that is not compressed
+	compressed bool   // the chunk is
+	left       int    // bytes of content to come from the chunk
+	n          int64  // bytes of the block read, compressed
+	// A block must begin with a reset of the dictionary, and its first compressed
+	// chunk must bring properties.
 	needReset, needProps bool
 }
 
+// source is what chunks are read from.
+type source interface {
+	io.Reader
+	io.ByteReader
+}
+
 // reset prepares for the chunks of a new block.
-func (c *chunks) reset(dict int) error {
-	c.n, c.needReset, c.needProps = 0, true, true
-	if dict > c.dict {
-		c.lzma, c.dict = nil, dict
+func (c *chunks) reset(dict int) {
+	c.n, c.needReset, c.needProps, c.left = 0, true, true, 0
+	if dict > len(c.decoder.ring) {
+		c.decoder.ring = nil // before there is another one
+		c.decoder.ring = make([]byte, dict)
 	}
-	return nil
+	c.decoder.pos, c.decoder.window = 0, dict
 }
 
 // next reads a chunk. It returns false at the end of the block.
-func (c *chunks) next(r *bufio.Reader) (bool, error) {
-	if len(c.feed.rest) > 0 {
-		return false, malformed("a chunk with more data than it needs")
+func (c *chunks) next(r source) (bool, error) {
+	if c.n > 0 && c.compressed && !c.decoder.finish() {
+		return false, malformed("a chunk that does not end with its content")
 	}
 	control, err := r.ReadByte()
 	if err != nil {
@@ -52,89 +59,78 @@ func (c *chunks) next(r *bufio.Reader) (bool, error) {
 
 // allow checks a control byte against those before it.
 func (c *chunks) allow(control byte) error {
-	compressed := control >= 0x80
-	switch {
-	case !compressed && control > 2,
-		c.needReset && control != 1 && control < 0xe0,
-		c.needProps && compressed && control < 0xc0:
+	c.compressed = control >= 0x80
+	if control == 1 || control >= 0xe0 {
+		c.needReset, c.needProps = false, true
+		c.decoder.resetDictionary()
+	}
+	if c.needReset || !c.compressed && control > 2 || c.compressed && c.needProps && control < 0xc0 {
 		return malformed("a chunk of the kind %#x where none can be", control)
 	}
-	c.needReset = false
-	c.needProps = c.needProps && !compressed
 	return nil
 }
 
-// fill reads the rest of a chunk and hands it to the decoder.
-func (c *chunks) fill(r io.Reader, control byte) error {
-	head := c.feed.start(control)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return noEOF(err)
+// fill reads the rest of a chunk.
+func (c *chunks) fill(r source, control byte) error {
+	if c.buf == nil {
+		c.buf = make([]byte, maxChunk+inputSlack)
 	}
-	content := int(binary.BigEndian.Uint16(head)) + 1
-	size := content
-	if control >= 0x80 {
-		content += int(control&0x1f) << 16
-		size = int(binary.BigEndian.Uint16(head[2:])) + 1
-	}
-	if _, err := io.ReadFull(r, c.feed.grow(size)); err != nil {
-		return noEOF(err)
-	}
-	c.n += int64(len(head) + size)
-	c.left = content
-	if c.lzma != nil {
-		return nil
-	}
-	var err error
-	c.lzma, err = lzma.Reader2Config{DictCap: c.dict}.NewReader2(&c.feed)
-	return err
-}
-
-// Read reads content of the current chunk; it never asks the decoder for more,
-// so that the decoder begins no chunk before it is fed.
-func (c *chunks) Read(p []byte) (int, error) {
-	n, err := c.lzma.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	return n, noEOF(err)
-}
-
-// chunkFeed is the reader that the decoder reads its chunks from. A chunk has
-// at most 64 KiB.
-type chunkFeed struct {
-	buf  []byte
-	rest []byte
-}
-
-// start begins a chunk and returns the place for its header.
-func (f *chunkFeed) start(control byte) []byte {
+	var head [5]byte
 	n := 2
-	if control >= 0x80 {
+	if c.compressed {
 		n = 4
 	}
 	if control >= 0xc0 {
 		n = 5
 	}
-	if f.buf == nil {
-		f.buf = make([]byte, 0, 6+1<<16)
+	if _, err := io.ReadFull(r, head[:n]); err != nil {
+		return noEOF(err)
 	}
-	f.buf = append(f.buf[:0], control)
-	f.buf = f.buf[:1+n]
-	f.rest = f.buf
-	return f.buf[1:]
+	c.left = int(binary.BigEndian.Uint16(head[:])) + 1
+	size := c.left
+	if c.compressed {
+		c.left += int(control&0x1f) << 16
+		size = int(binary.BigEndian.Uint16(head[2:])) + 1
+	}
+	if _, err := io.ReadFull(r, c.buf[:size]); err != nil {
+		return noEOF(err)
+	}
+	c.n += int64(n + size)
+	clear(c.buf[size : size+inputSlack]) // malformed input fails at one place
+	if !c.compressed {
+		c.raw = c.buf[:size]
+		return nil
+	}
+	return c.start(control, head[4], c.buf[:size])
 }
 
-// grow returns the place for size bytes more.
-func (f *chunkFeed) grow(size int) []byte {
-	n := len(f.buf)
-	f.buf = f.buf[:n+size]
-	f.rest = f.buf
-	return f.buf[n:]
+// start hands a compressed chunk to the decoder.
+func (c *chunks) start(control, properties byte, in []byte) error {
+	if control >= 0xc0 {
+		if !c.decoder.setProperties(properties) {
+			return malformed("a chunk with malformed properties")
+		}
+		c.needProps = false
+	}
+	if control >= 0xa0 {
+		c.decoder.resetState()
+	}
+	if !c.decoder.begin(in) {
+		return malformed("a chunk that begins wrongly")
+	}
+	return nil
 }
 
-func (f *chunkFeed) Read(p []byte) (int, error) {
-	if len(f.rest) == 0 {
-		return 0, io.EOF
+// Read reads content of the current chunk.
+func (c *chunks) Read(p []byte) (int, error) {
+	d := &c.decoder
+	n, from := min(len(p), c.left, len(d.ring)-d.pos), d.pos
+	if !c.compressed {
+		d.put(c.raw[:n])
+		c.raw = c.raw[n:]
+	} else if done := d.decode(n); done < n {
+		return copy(p, d.ring[from:from+done]), malformed("a chunk that cannot be decoded")
 	}
-	n := copy(p, f.rest)
-	f.rest = f.rest[n:]
-	return n, nil
+	c.left -= n
+	return copy(p, d.ring[from:from+n]), nil
 }

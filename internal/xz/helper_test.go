@@ -3,12 +3,14 @@ package xz_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/internal/xz"
@@ -34,13 +36,27 @@ func pack(t testing.TB, raw []byte) []byte {
 	return buf.Bytes()
 }
 
-// unpack reads all of packed.
-func unpack(packed []byte) ([]byte, error) { return unpackFrom(bytes.NewReader(packed)) }
+// unpack reads all of packed, in several ways that must all come to the same: with
+// one worker and with several, in small pieces and in large ones.
+func unpack(packed []byte) (content []byte, err error) {
+	content, err = unpackFrom(bytes.NewReader(packed))
+	for _, workers := range []int{2, 4} {
+		got, failed := unpackWith(iotest.OneByteReader(bytes.NewReader(packed)), workers, 1000*workers)
+		if !bytes.Equal(got, content) || (failed == nil) != (err == nil) || err != nil && failed.Error() != err.Error() {
+			panic(fmt.Sprintf("%d workers read %d bytes (%v), one reads %d (%v)", workers, len(got), failed, len(content), err))
+		}
+	}
+	return content, err
+}
 
-func unpackFrom(r io.Reader) ([]byte, error) {
-	x := xz.NewReader(r, xz.Options{MaxWindow: window})
+func unpackFrom(r io.Reader) ([]byte, error) { return unpackWith(r, 1, 1<<20) }
+
+func unpackWith(r io.Reader, workers, piece int) ([]byte, error) {
+	x := xz.NewReader(r, xz.Options{MaxWindow: window, Workers: workers})
 	defer x.Close()
-	return io.ReadAll(x)
+	var out bytes.Buffer
+	_, err := io.CopyBuffer(struct{ io.Writer }{&out}, struct{ io.Reader }{x}, make([]byte, piece))
+	return out.Bytes(), err
 }
 
 func mustUnpack(t testing.TB, packed []byte) []byte {
@@ -91,4 +107,11 @@ func setDict(packed []byte, code int) []byte {
 	sum := len(block) - 4
 	binary.LittleEndian.PutUint32(block[sum:], crc32.ChecksumIEEE(block[:sum]))
 	return packed
+}
+
+// noise returns n bytes that do not compress.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(b)
+	return b
 }

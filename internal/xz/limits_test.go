@@ -47,27 +47,30 @@ func TestWindow(t *testing.T) {
 // many blocks and streams there are. It is not parallel, as it looks at the whole
 // process.
 func TestMemory(t *testing.T) {
-	raw := sample(3 << 20)
+	raw, large := sample(3<<20), make([]byte, 80<<20)
 	for _, row := range []struct {
-		name  string
-		limit uint64
-		pack  func() []byte
+		name    string
+		limit   uint64
+		pack    func() []byte
+		workers int
 	}{
-		{"-6", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T1") }},
-		{"-6, many blocks", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T2", "--block-size=32768") }},
+		{"-6", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T1") }, 1},
+		{"-6, many blocks", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T2", "--block-size=32768") }, 1},
+		{"-6, many blocks, ahead", 4 << 20, func() []byte { return xzTool(t, raw, "-6", "-T2", "--block-size=32768") }, 4},
+		{"-9, large blocks, ahead", 140 << 20, func() []byte { return xzTool(t, large, "-9", "-T2", "--block-size=8MiB") }, 8},
 		{"-9, many streams", 65 << 20, func() (out []byte) {
 			for part := range slices.Chunk(raw, 1<<20) {
 				out = append(out, xzTool(t, part, "-9", "-T1")...)
 			}
 			return out
-		}},
+		}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			packed := row.pack()
 			w := &heapWatch{r: bytes.NewReader(packed), every: len(packed) / 8}
 			w.look()
 			before := w.peak
-			x := xz.NewReader(w, xz.Options{MaxWindow: window})
+			x := xz.NewReader(w, xz.Options{MaxWindow: window, Workers: row.workers})
 			if _, err := io.Copy(io.Discard, x); err != nil {
 				t.Fatal(err)
 			}

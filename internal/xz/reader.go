@@ -41,15 +41,22 @@ type Options struct {
 type Reader struct {
 	r     *bufio.Reader
 	max   int64        // Options.MaxWindow
-	step  func() error // reads what comes next: a stream, a block or a chunk
+	step  func() error // reads what comes next: a stream, a block or the end of one
 	err   error
 	first bool // no stream was read so far
 
 	flags   [2]byte // of the stream
-	check   hash.Hash
 	records records // of the stream's blocks
-	block   block
-	chunks  chunks
+	current content // the block that is read, nil between blocks
+	serial  blockReader
+	ahead   ahead
+}
+
+// content is what a block reads as. It ends with io.EOF after the block's checks.
+type content interface {
+	io.Reader
+	// sizes are known at the end.
+	sizes() (unpadded, content int64)
 }
 
 // NewReader returns the content of the streams in r, which it reads to its end,
@@ -59,14 +66,15 @@ func NewReader(r io.Reader, o Options) *Reader {
 	if !ok {
 		in = bufio.NewReaderSize(r, 64<<10)
 	}
-	x := &Reader{r: in, max: o.MaxWindow, first: true}
+	x := &Reader{r: in, max: o.MaxWindow, first: true, ahead: ahead{workers: o.Workers}}
 	x.step = x.readStream
 	return x
 }
 
 // Close releases what the reader holds, and ends it. It always succeeds.
 func (x *Reader) Close() error {
-	x.chunks = chunks{}
+	x.ahead.stop()
+	x.serial, x.current = blockReader{}, nil
 	if x.err == nil {
 		x.err = errClosed
 	}
@@ -75,19 +83,29 @@ func (x *Reader) Close() error {
 
 // Read reads content.
 func (x *Reader) Read(p []byte) (int, error) {
-	for x.err == nil && x.chunks.left == 0 {
-		x.err = x.step()
+	for x.err == nil && len(p) > 0 {
+		if x.current == nil {
+			x.err = x.step()
+			continue
+		}
+		n, err := x.current.Read(p)
+		if err == io.EOF {
+			err = nil
+			x.endBlock()
+		}
+		if x.err = err; n > 0 {
+			return n, err
+		}
 	}
-	if x.err != nil {
-		return 0, x.err
-	}
-	n, err := x.chunks.Read(p)
-	x.block.size += int64(n)
-	if x.check != nil {
-		x.check.Write(p[:n])
-	}
-	x.err = err
-	return n, err
+	return 0, x.err
+}
+
+// endBlock goes on behind the current block.
+func (x *Reader) endBlock() {
+	unpadded, size := x.current.sizes()
+	x.records.add(uint64(unpadded), uint64(size))
+	x.ahead.done(x.current)
+	x.current = nil
 }
 
 // readStream reads the header of a stream, or the padding between streams. It
@@ -109,7 +127,8 @@ func (x *Reader) readStream() error {
 	if crc32.ChecksumIEEE(head[6:8]) != binary.LittleEndian.Uint32(head[8:]) {
 		return malformed("the stream header's checksum is wrong")
 	}
-	if err := x.setCheck([2]byte(head[6:8])); err != nil {
+	x.flags = [2]byte(head[6:8])
+	if _, err := newCheck(x.flags); err != nil {
 		return err
 	}
 	x.first, x.records = false, newRecords()
@@ -117,26 +136,41 @@ func (x *Reader) readStream() error {
 	return nil
 }
 
-func (x *Reader) setCheck(flags [2]byte) error {
-	x.flags = flags
+// newCheck returns what sums up a block in a stream of those flags, nil for
+// nothing.
+func newCheck(flags [2]byte) (hash.Hash, error) {
 	switch flags {
 	case [2]byte{0, 0}:
-		x.check = nil
+		return nil, nil
 	case [2]byte{0, 1}:
-		x.check = crc32.NewIEEE()
+		return crc32.NewIEEE(), nil
 	case [2]byte{0, 4}:
-		x.check = crc64.New(crc64.MakeTable(crc64.ECMA))
+		return crc64.New(ecma), nil
 	case [2]byte{0, 10}:
-		x.check = sha256.New()
-	default:
-		return malformed("the unknown kind of check % x", flags)
+		return sha256.New(), nil
 	}
-	return nil
+	return nil, malformed("the unknown kind of check % x", flags)
 }
 
-// readBlock reads the header of a block, or the index and the footer, with
-// which the stream ends.
+var ecma = crc64.MakeTable(crc64.ECMA)
+
+// readBlock begins with a block, or reads the index and the footer, with which the
+// stream ends.
 func (x *Reader) readBlock() error {
+	if x.ahead.workers > 1 {
+		x.readAhead()
+		if b := x.ahead.next(); b != nil {
+			x.current = b
+			return nil
+		}
+		if x.ahead.err != nil {
+			return x.ahead.err
+		}
+		if b := x.ahead.header; b != nil {
+			x.ahead.header, x.current = nil, &x.serial
+			return x.serial.begin(x.r, *b, x.flags)
+		}
+	}
 	size, err := x.r.ReadByte()
 	if err != nil {
 		return noEOF(err)
@@ -145,52 +179,21 @@ func (x *Reader) readBlock() error {
 		x.step = x.readStream
 		return x.readIndex()
 	}
-	block, err := readBlockHeader(x.r, size)
+	b, err := x.readHeader(size)
 	if err != nil {
 		return err
 	}
-	if block.dict > x.max {
-		return &WindowError{block.dict, x.max}
-	}
-	if x.check != nil {
-		x.check.Reset()
-	}
-	x.block = block
-	x.step = x.readChunk
-	return x.chunks.reset(block.dictionary())
+	x.current = &x.serial
+	return x.serial.begin(x.r, b, x.flags)
 }
 
-// readChunk reads the next piece of a block, or what follows the last.
-func (x *Reader) readChunk() error {
-	more, err := x.chunks.next(x.r)
-	if err != nil || more {
-		return err
+// readHeader reads the header of a block, of which size is the first byte.
+func (x *Reader) readHeader(size byte) (block, error) {
+	b, err := readBlockHeader(x.r, size)
+	if err == nil && b.dict > x.max {
+		err = &WindowError{b.dict, x.max}
 	}
-	x.step = x.readBlock
-	return x.endBlock()
-}
-
-func (x *Reader) endBlock() error {
-	compressed := x.chunks.n
-	if err := x.block.compare(compressed); err != nil {
-		return err
-	}
-	if err := readZeros(x.r, padding(compressed)); err != nil {
-		return err
-	}
-	unpadded := x.block.headerSize + compressed
-	if x.check != nil {
-		sum := make([]byte, x.check.Size())
-		if _, err := io.ReadFull(x.r, sum); err != nil {
-			return noEOF(err)
-		}
-		if !sumEqual(x.check, sum) {
-			return malformed("a block's checksum is wrong")
-		}
-		unpadded += int64(len(sum))
-	}
-	x.records.add(uint64(unpadded), uint64(x.block.size))
-	return nil
+	return b, err
 }
 
 // sumEqual compares a check with its stored form, in which CRCs are little
