@@ -116,7 +116,7 @@ func (p *parts) connect(s *settings, log logrus.FieldLogger) (agent.Server, stri
 	}
 	p.reconnect = c.reconnect
 	p.closers = append(p.closers, func() error { c.close(); return nil })
-	return c, c.device, nil
+	return c.Server, c.device, nil
 }
 
 // close releases everything, the state directory among it, once.

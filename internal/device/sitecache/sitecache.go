@@ -167,17 +167,18 @@ func (c *Client) whole() {
 	c.tries = 0
 }
 
-// Doubt says that something that was fetched was not what it must be. Where the cache
-// may have sent it, jamesd is asked next.
-func (c *Client) Doubt() {
+// Doubt says that something that was fetched was not what it must be. It returns true
+// where the cache may have sent it; jamesd is asked next.
+func (c *Client) Doubt() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.now().Before(c.until) {
-		return // it was jamesd that sent it
+		return false
 	}
 	c.tries++
 	c.until = c.now().Add(maxPause)
 	c.log.WithField("retry", maxPause.String()).Warn("the site's cache may have sent what is not right, asking jamesd")
+	return true
 }
 
 // body is an answer of the cache.

@@ -273,10 +273,14 @@ func TestDoubt(t *testing.T) {
 		server, cache := &fake{}, &fake{}
 		c, _ := newClient(server, cache)
 		calls["blobs"](c)
-		c.Doubt()
+		if !c.Doubt() {
+			t.Error("the cache is not doubted")
+		}
 		time.Sleep(9 * time.Minute)
 		calls["blobs"](c)
-		c.Doubt()
+		if c.Doubt() {
+			t.Error("the cache is blamed for what jamesd sent")
+		}
 		time.Sleep(2 * time.Minute)
 		calls["blobs"](c)
 		if cache.asked != 2 || server.asked != 1 {
