@@ -37,6 +37,9 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"build":   cmdBuild,
 	"runs":    cmdRuns,
 	"mongo":   cmdMongo,
+	"site":    cmdSite,
+	"sent":    cmdSent,
+	"get":     cmdGet,
 }
 
 // cmdJamesd starts a server: `jamesd NAME [FLAG...]`. It takes the store in $DB,

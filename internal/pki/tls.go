@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +46,25 @@ func ClientTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
 		Certificates: []tls.Certificate{pair},
 		RootCAs:      pool,
 	}, nil
+}
+
+// CacheTLS returns the configurations of a site cache: as a server of the site's
+// devices, and as a client of its jamesd. It fails as ServerTLS does, and with
+// KindInvalid for a certificate that is not a cache's.
+func CacheTLS(caFile, certFile, keyFile string) (server, client *tls.Config, err error) {
+	chain, err := loadCerts(certFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !slices.Contains(chain[0].Subject.Organization, CacheOrganization) {
+		return nil, nil, james.Errorf(james.KindInvalid, certFile, "is not the certificate of a site cache").
+			WithHint("Make one with: jamesd-ctl pki add-cache NAME")
+	}
+	if server, err = ServerTLS(caFile, certFile, keyFile); err != nil {
+		return nil, nil, err
+	}
+	client, err = ClientTLS(caFile, certFile, keyFile)
+	return server, client, err
 }
 
 func load(caFile, certFile, keyFile string, use x509.ExtKeyUsage) (*x509.CertPool, tls.Certificate, error) {

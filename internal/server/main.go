@@ -63,6 +63,9 @@ without SERVER are those of jamesd-ctl), or in the YAML file that --config names
 with the flag's name as the key. The command line goes before the environment,
 and the environment before the file.
 
+With --cache-of it is the cache of a site instead: it serves devices there what they
+would fetch from that jamesd, and nothing else.
+
 A first SIGTERM or SIGINT lets transfers finish and saves everything; a second
 one ends jamesd at once.
 
@@ -86,6 +89,9 @@ func newCommand(p config.Process) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, mustExist := config.File(cmd.Flags(), envPrefix, configFile, p.Getenv)
 			if err := config.Load(cmd.Flags(), envPrefix, file, mustExist, p.Getenv); err != nil {
+				return usageError{err}
+			}
+			if err := o.checkSite(cmd.Flags()); err != nil {
 				return usageError{err}
 			}
 			return start(p, o)

@@ -30,7 +30,7 @@ type metrics struct {
 // buckets reach from an idle poll to a held one and to a long transfer, in seconds.
 var buckets = []float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 30, 60, 300, 1800}
 
-func newMetrics(s *state, conf *tls.Config, caFile string) *metrics {
+func newMetrics(conf *tls.Config, caFile string, own ...prometheus.Collector) *metrics {
 	route := []string{"route"}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
@@ -48,10 +48,19 @@ func newMetrics(s *state, conf *tls.Config, caFile string) *metrics {
 			Name: "jamesd_response_bytes_total", Help: "Bytes of answers' bodies.",
 		}, route),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.in, m.out, fleetCollector{s.fleet.Load}, supplyCollector{s.supply.Load},
+	m.registry.MustRegister(own...)
+	m.registry.MustRegister(m.requests, m.duration, m.in, m.out,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.constants(conf, caFile)
 	return m
+}
+
+// collectors returns those of the numbers of what jamesd was started for.
+func (d *jamesd) collectors() []prometheus.Collector {
+	if d.o.cacheOf != "" {
+		return []prometheus.Collector{siteCollector{d.state.site.Load}}
+	}
+	return []prometheus.Collector{fleetCollector{d.state.fleet.Load}, supplyCollector{d.state.supply.Load}}
 }
 
 // constants registers what does not change while jamesd runs.

@@ -56,6 +56,9 @@ func (s *state) ready(ctx context.Context) error {
 	if s.stopping.Load() {
 		return james.Errorf(james.KindUnavailable, "", "jamesd is stopping")
 	}
+	if c := s.site.Load(); c != nil {
+		return c.Ready()
+	}
 	f := s.fleet.Load()
 	if f == nil {
 		cause := s.getCause()

@@ -28,6 +28,7 @@ type options struct {
 	cacheSize     size
 	ca, cert, key string
 	admins        []string
+	cacheOf       string
 
 	metricsAddr   string
 	metricsRemote bool
@@ -67,6 +68,7 @@ func (o *options) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.db, "db", o.db, "where packets and states are kept: a `directory`, or a database as mongodb://HOST/NAME")
 	fs.StringVar(&o.cacheDir, "cache-dir", o.cacheDir, "`directory` for what can be made again, streams and patches; by default cache in the directory of --db, and for a database one below the cache directory of the user or of the machine")
 	fs.Var(&o.cacheSize, "cache-size", "most that --cache-dir may take, such as 500MiB; what was not used for longest goes first")
+	fs.StringVar(&o.cacheOf, "cache-of", o.cacheOf, "be the cache of a site: `URL` of the jamesd whose manifests, archives and contents it keeps, such as https://jamesd.example.org:2761")
 	fs.StringVar(&o.ca, "ca", o.ca, "certificate `file` of the authority that devices and admins are known by")
 	fs.StringVar(&o.cert, "cert", o.cert, "certificate `file` of this server")
 	fs.StringVar(&o.key, "key", o.key, "key `file` of this server's certificate")

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		check(pki.Init(dir))
 		check(pki.AddServer(dir, "server", nil))
 		check(pki.AddAdmin(dir, "root"))
+		check(pki.AddCache(dir, "cache", []string{"127.0.0.1"}))
 		check(pki.AddClient(dir, "device-1"))
 		return m.Run()
 	}())

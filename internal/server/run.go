@@ -15,10 +15,10 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/archive"
-	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/server/api"
 	"github.com/trusch/jamesd/internal/server/cache"
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/internal/version"
 	"github.com/trusch/jamesd/pkg/james"
@@ -33,6 +33,8 @@ type jamesd struct {
 	log   logrus.FieldLogger
 	tls   *tls.Config
 	state state
+	// central is the configuration of a site's cache as a client of its jamesd.
+	central *tls.Config
 
 	api, ops         *http.Server
 	apiConn, opsConn net.Listener // opsConn is nil where there is no listener for operators
@@ -42,6 +44,7 @@ type jamesd struct {
 type state struct {
 	fleet    atomic.Pointer[fleet.Fleet]   // nil until the store was reached
 	supply   atomic.Pointer[supply.Supply] // likewise, set before fleet
+	site     atomic.Pointer[site.Site]     // of a site's cache, in place of all that; nil until it is open
 	stopping atomic.Bool
 
 	mu    sync.Mutex
@@ -64,9 +67,8 @@ func (s *state) getCause() error {
 // ended because ctx did.
 func run(ctx context.Context, o *options, log logrus.FieldLogger) error {
 	d := &jamesd{o: o, log: log}
-	var err error
-	if d.tls, err = pki.ServerTLS(o.ca, o.cert, o.key); err != nil {
-		return james.Cannot("start", "", certificateError(err))
+	if err := d.loadTLS(); err != nil {
+		return james.Cannot("start", "", err)
 	}
 	if err := d.listen(); err != nil {
 		return james.Cannot("start", "", err)
@@ -115,12 +117,16 @@ func listenError(flag string, err error) error {
 }
 
 func (d *jamesd) build() {
-	metrics := newMetrics(&d.state, d.tls, d.o.ca)
-	handler := api.Handler(api.Options{
-		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Log: d.log, Admins: d.o.admins,
+	metrics := newMetrics(d.tls, d.o.ca, d.collectors()...)
+	o := api.Options{
+		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Site: d.state.site.Load, Log: d.log, Admins: d.o.admins,
 		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: metrics.observe,
-	})
-	d.api = api.NewServer(handler, d.tls, d.log)
+	}
+	handler := api.Handler
+	if d.o.cacheOf != "" {
+		handler = api.SiteHandler
+	}
+	d.api = api.NewServer(handler(o), d.tls, d.log)
 	d.api.RegisterOnShutdown(func() {
 		if f := d.state.fleet.Load(); f != nil {
 			f.Drain()
@@ -185,6 +191,9 @@ func (d *jamesd) shutdown() {
 
 // work opens the store and runs the fleet on it, and what makes streams.
 func (d *jamesd) work(ctx context.Context) error {
+	if d.o.cacheOf != "" {
+		return d.workSite(ctx)
+	}
 	var p *parts
 	err := retry(ctx, func() (err error) {
 		p, err = d.reach(ctx)

@@ -11,17 +11,11 @@ import (
 // getBlobs answers with the stream of the contents that a device wants, or with
 // what that would take.
 func getBlobs(c *call, f *fleet.Fleet) error {
-	var req james.BlobsRequest
-	if err := c.decode(&req); err != nil {
+	req, err := c.blobsRequest()
+	if err != nil {
 		return err
 	}
-	if err := req.Validate(); err != nil {
-		return err
-	}
-	if len(req.Packets) == 1 {
-		c.subject = "of packet " + req.Packets[0].Packet.Short()
-	}
-	if err := f.MayOrder(c.caller.name, &req); err != nil {
+	if err := f.MayOrder(c.caller.name, req); err != nil {
 		return err
 	}
 	s, err := c.supply()
@@ -29,10 +23,10 @@ func getBlobs(c *call, f *fleet.Fleet) error {
 		return err
 	}
 	if req.Offer {
-		offer, err := s.Offer(c.r.Context(), &req)
+		offer, err := s.Offer(c.r.Context(), req)
 		return c.result(offer, err)
 	}
-	stream, err := c.stream(s, &req)
+	stream, err := c.stream(s, req)
 	if err != nil {
 		return err
 	}
@@ -42,6 +36,21 @@ func getBlobs(c *call, f *fleet.Fleet) error {
 		c.Header().Set("Etag", stream.ETag)
 	}
 	return c.follow(stream, stream.ETag != "")
+}
+
+// blobsRequest reads what contents are wanted.
+func (c *call) blobsRequest() (*james.BlobsRequest, error) {
+	var req james.BlobsRequest
+	if err := c.decode(&req); err != nil {
+		return nil, err
+	}
+	if err := req.Validate(); err != nil {
+		return nil, err
+	}
+	if len(req.Packets) == 1 {
+		c.subject = "of packet " + req.Packets[0].Packet.Short()
+	}
+	return &req, nil
 }
 
 // supply returns what makes streams. It fails with KindUnavailable as long as there is

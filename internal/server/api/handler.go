@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -26,7 +27,10 @@ type Options struct {
 	// Supply returns what makes streams, or nil as long as there is none. Without it
 	// no stream is there for anybody.
 	Supply func() *supply.Supply
-	Log    logrus.FieldLogger
+	// Site, in place of the fleet, returns the cache of a site for SiteHandler, or nil
+	// as long as it is not open.
+	Site func() *site.Site
+	Log  logrus.FieldLogger
 	// Admins are common names that are admins without the organisation of one.
 	Admins []string
 	// MaxUpload bounds the body of an upload in bytes.
@@ -74,7 +78,9 @@ func (o *Options) complete() {
 
 // Handler returns the API. It must be served by a server of NewServer, as it
 // relies on verified client certificates and sets deadlines of its own.
-func Handler(o Options) http.Handler {
+func Handler(o Options) http.Handler { return newHandler(o, routes) }
+
+func newHandler(o Options, table []Route) http.Handler {
 	o.complete()
 	h := &handler{o: o, log: newAccessLog(o.Log), mux: http.NewServeMux()}
 	var prefix [4]byte
@@ -82,8 +88,8 @@ func Handler(o Options) http.Handler {
 		panic(err) // the source of randomness of the machine does not fail
 	}
 	h.prefix = hex.EncodeToString(prefix[:]) + "-"
-	for i := range routes {
-		route := &routes[i]
+	for i := range table {
+		route := &table[i]
 		h.mux.HandleFunc(route.Method+" "+route.Path, func(w http.ResponseWriter, _ *http.Request) {
 			w.(*call).serve(route)
 		})
@@ -191,6 +197,9 @@ func (c *call) end() {
 	took := c.api.o.Now().Sub(c.start)
 	c.api.log.write(c, took)
 	c.api.o.Observe(Observation{Route: c.pattern(), Status: c.status, Duration: took, In: c.body.read, Out: c.out})
+	if c.cut {
+		abort = http.ErrAbortHandler
+	}
 	if abort != nil {
 		panic(abort)
 	}

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 		for _, name := range []string{"device-1", "device-2", "boss"} {
 			check(pki.AddClient(dir, name))
 		}
-		check(pki.AddCache(dir, "cache", nil))
+		check(pki.AddCache(dir, "cache", []string{"localhost"}))
 		check(pki.AddCache(dir, "other-cache", nil))
 		check(pki.AddAdmin(other, "root"))
 		check(pki.AddClient(other, "device-1"))
@@ -121,8 +121,14 @@ func newWorldOn(t testing.TB, blobs blob.Store, change ...func(*api.Options)) *w
 // serve runs the handler as jamesd does, until the test ends.
 func (w *world) serve(t testing.TB, h http.Handler, log logrus.FieldLogger) {
 	t.Helper()
+	w.serveAs(t, "server", h, log)
+}
+
+// serveAs does so with another certificate than a jamesd's.
+func (w *world) serveAs(t testing.TB, cert string, h http.Handler, log logrus.FieldLogger) {
+	t.Helper()
 	file := func(name string) string { return filepath.Join(certs, name) }
-	conf, err := pki.ServerTLS(file("ca.crt"), file("server.crt"), file("server.key"))
+	conf, err := pki.ServerTLS(file("ca.crt"), file(cert+".crt"), file(cert+".key"))
 	must(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

@@ -40,8 +40,11 @@ func (c *Content) ETag() string { return c.head.ETag }
 // Size returns how many bytes there are, and whether that is all. Of a content whose
 // size jamesd has told they may be still on their way.
 func (c *Content) Size() (n int64, whole bool) {
-	if c.head.Size >= 0 || c.entry == nil {
-		return max(0, c.head.Size), c.head.Size >= 0
+	switch {
+	case c.head.Size >= 0:
+		return c.head.Size, true
+	case c.pass != nil:
+		return c.pass.at, c.pass.ended
 	}
 	n, whole = c.entry.Size()
 	return n - c.base, whole
@@ -138,6 +141,8 @@ type passage struct {
 	at   int64         // of its next byte
 	last byte          // the one before, where that was all that was read
 	back bool          // last may be read again
+
+	ended bool // there is nothing at at, nor after it
 }
 
 func (p *passage) read(b []byte, pos int64) (int, error) {
@@ -161,6 +166,7 @@ func (p *passage) read(b []byte, pos int64) (int, error) {
 	if p.back = n == 1; p.back {
 		p.last = b[0]
 	}
+	p.ended = err == io.EOF
 	return n, err
 }
 

@@ -222,7 +222,13 @@ func TestElsewhereBegun(t *testing.T) {
 	must(t, err)
 	_, err = io.ReadFull(s, make([]byte, 1))
 	must(t, err)
+	if n, whole := s.Size(); n != 50_001 || whole {
+		t.Errorf("size is %d, %t", n, whole)
+	}
 	same(t, read(t, s, nil, 50_000), w.stream[50_000:])
+	if n, whole := s.Size(); n != int64(len(w.stream)) || !whole {
+		t.Errorf("at the end the size is %d, %t", n, whole)
+	}
 	if n := w.count("blobs"); n != 1 {
 		t.Errorf("jamesd was asked %d times", n)
 	}
