@@ -103,7 +103,7 @@ func Open(dir string, limit int64) (*Cache, error) {
 		return nil, err
 	}
 	if err := c.scan(); err != nil {
-		c.lock.Close()
+		c.unlock()
 		return nil, c.failed(err)
 	}
 	return c, nil
@@ -121,7 +121,7 @@ func (c *Cache) Close() error {
 	if closed {
 		return nil
 	}
-	return c.lock.Close()
+	return c.unlock()
 }
 
 // Stats returns the numbers as they are now.

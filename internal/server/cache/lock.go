@@ -9,7 +9,13 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// takeLock locks the directory until the file is closed.
+// unlock gives the directory free. Closing the file is not enough: a child between
+// fork and exec may have it open still.
+func (c *Cache) unlock() error {
+	return errors.Join(syscall.Flock(int(c.lock.Fd()), syscall.LOCK_UN), c.lock.Close())
+}
+
+// takeLock locks the directory until unlock.
 func (c *Cache) takeLock() (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

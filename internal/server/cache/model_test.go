@@ -121,6 +121,7 @@ func (w *world) fill(key string, size int) {
 	fits := w.m.add(key, size)
 	e, err := w.c.Fill(w.t.Context(), key, writing(p))
 	if err != nil {
+		w.quiet()
 		if fits {
 			w.t.Error(err)
 		}
