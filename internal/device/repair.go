@@ -114,7 +114,7 @@ func (l *lazySource) open() (*transfer.Fetcher, error) {
 		return nil, err
 	}
 	src, err := transfer.New(transfer.Options{
-		Server: server, State: l.downloads, Log: l.in.log, Throttle: throttle.New(int64(l.in.s.maxRate)).Wait, Progress: l.in.meter.show("fetching"),
+		Server: server.Server, State: l.downloads, Log: l.in.log, Throttle: throttle.New(int64(l.in.s.maxRate)).Wait, Progress: l.in.meter.show("fetching"),
 	})
 	l.server, l.src = server, src
 	return src, err

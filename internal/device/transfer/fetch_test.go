@@ -324,3 +324,44 @@ func TestPersistentlyWrong(t *testing.T) {
 		t.Errorf("%d bytes were served", s.served)
 	}
 }
+
+// behind is a server that somebody answers for, until that is doubted.
+type behind struct {
+	transfer.Server
+	server  *server
+	doubted int
+}
+
+func (b *behind) Doubt() bool {
+	b.doubted++
+	b.Server = b.server
+	return b.doubted == 1
+}
+
+// TestDoubt: what somebody in between sends wrong comes from the server, the same way.
+func TestDoubt(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, files())
+	for way, offer := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			s, between, d := newServer(p), newServer(p), newDevice(t)
+			for _, one := range []*server{s, between} {
+				one.offer = func(james.BlobsRequest) (james.BlobsOffer, error) { return james.BlobsOffer{Size: offer}, nil }
+			}
+			between.damage = func(_ string, b []byte) []byte {
+				if len(b) > 0 {
+					b[len(b)/2] ^= 1
+				}
+				return b
+			}
+			b := &behind{Server: between, server: s}
+			f, o := d.start(b), order(p.want())
+			must(t, f.Fetch(t.Context(), o))
+			d.check(f, []*packet{p}, o)
+			if b.doubted != 1 || way == "stream" && len(s.archives) > 0 || way == "archive" && len(s.blobs) > 0 {
+				t.Errorf("doubted %d times, the server was asked for %d archives and %d streams", b.doubted, len(s.archives), len(s.blobs))
+			}
+		})
+	}
+}

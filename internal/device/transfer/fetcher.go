@@ -30,6 +30,17 @@ type Server interface {
 	OfferBlobs(ctx context.Context, req james.BlobsRequest) (james.BlobsOffer, error)
 }
 
+// Doubter is a Server that has others answer in its place. Doubt says that something
+// was not what it must be; it returns true where the next answer comes from somebody
+// else.
+type Doubter interface{ Doubt() bool }
+
+// doubt reports whether what was wrong is worth asking for again.
+func (f *Fetcher) doubt() bool {
+	d, ok := f.o.Server.(Doubter)
+	return ok && d.Doubt()
+}
+
 // Options says what a Fetcher works with. Server, State and Log are required.
 type Options struct {
 	Server Server

@@ -165,6 +165,9 @@ func (t *transfer) after(err error) error {
 		return nil
 	case errors.As(err, &own), kind == james.KindDenied, kind == james.KindUnauthenticated:
 		return err
+	case kind == james.KindCorrupt && t.f.doubt():
+		log.Info("fetching from elsewhere what came as something else")
+		return nil
 	case t.way == byStream && kind == james.KindConflict:
 		// The server made another stream; it is asked for what is still missing.
 		log.Info("the stream is gone, asking for another one")
