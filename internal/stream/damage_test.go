@@ -178,9 +178,9 @@ func TestWindow(t *testing.T) {
 func TestMemory(t *testing.T) {
 	old := noise(1<<20, 1)
 	pieces := []piece{
-		{entry: 0, content: text(1<<20, 2)},
+		{entry: 0, content: bytes.Repeat(noise(64<<10, 2), 16)},
 		{entry: 1, content: append(bytes.Clone(old), noise(700<<10, 3)...), base: old},
-		{entry: 2, content: text(9<<20, 4)},
+		{entry: 2, content: bytes.Repeat(noise(64<<10, 4), 160)},
 	}
 	for name, codec := range codecs {
 		raw := makeStream(t, stream.Options{Codec: codec}, pieces...)

@@ -25,7 +25,8 @@
 // content that is there up to some byte goes on from there in a new stream, as the
 // offset of a first piece may be any.
 //
-// What always holds: reading takes at most 16 MiB whatever comes, what is malformed
-// or has ended too early is james.KindCorrupt, and a stream is at its end only after
-// the codec's checksum over all of it. The same calls make the same bytes.
+// What always holds: reading takes at most 16 MiB whatever comes, beside what applying
+// a patch takes (package delta); what is malformed or has ended too early is
+// james.KindCorrupt; and a stream is at its end only after the codec's checksum over all
+// of it. The same calls make the same bytes.
 package stream

@@ -23,11 +23,12 @@ const (
 )
 
 // flushEvery is after how many bytes that a reader cannot have yet, before they are
-// compressed, the codec is made to write them. Each time costs some ten bytes.
+// compressed, the codec is made to write them. It costs less than a thousandth.
 const flushEvery = 256 << 10
 
-// Writer makes a stream. It takes what its codec takes (10 to 60 MiB) and a batch. It
-// is for one goroutine. After an error it fails with that error for ever.
+// Writer makes a stream. It takes a batch and what its codec takes: some 20 MiB for
+// Zstd, 50 at its best, and ten times the content for XZ, up to 90. It is for one
+// goroutine. After an error it fails with that error for ever.
 type Writer struct {
 	out   compressor
 	heads headCode
