@@ -17,7 +17,7 @@ DIST := amd64 arm64 arm,7 arm,6 arm,5 386 riscv64 mips,softfloat mipsle,softfloa
 CUTS    ?= 50
 SEED    ?= 0
 
-.PHONY: help build demo test race crash lint e2e powercut bench bench-all fuzz cover dist install clean
+.PHONY: help build demo test race crash lint e2e powercut bench bench-delta bench-all fuzz cover dist install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -56,8 +56,11 @@ powercut: ## a virtual machine loses its power CUTS times in the middle of upgra
 bench: ## the budgets, each as a ratio within one run (docs/benchmarks.md)
 	go test -run '^$$' -bench Budgets -benchtime 1x ./internal/e2e/budget
 
+bench-delta: ## upgrades of real packages on the wire, against other tools (docs/benchmarks.md)
+	go test -run '^$$' -bench Delta -benchtime 1x -timeout 3h ./internal/e2e/deltabench
+
 bench-all: bench ## the budgets, then every benchmark of the parts
-	go test -run '^$$' -bench . -benchtime 2s $$(go list ./... | grep -v /internal/e2e/budget)
+	go test -run '^$$' -bench . -benchtime 2s $$(go list ./... | grep -Ev '/internal/e2e/(budget|deltabench)')
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	@go list ./... | while read -r p; do \
