@@ -57,8 +57,14 @@ func (a *ahead) fill(ctx context.Context, b *body) {
 		var buf []byte
 		select {
 		case buf = <-a.empty:
-		case <-ctx.Done():
-			return
+		default:
+			begun := a.now()
+			select {
+			case buf = <-a.empty:
+			case <-ctx.Done():
+				return
+			}
+			a.meter.held(a.now().Sub(begun))
 		}
 		if buf == nil {
 			buf = make([]byte, chunkSize)

@@ -69,10 +69,9 @@ func (b *body) read(p []byte) (int, error) {
 	}
 	b.silent.Reset(b.t.o.Stall)
 	b.t.o.Expect(b.t.o.Stall + diskLimit)
-	begun := b.t.o.Now()
 	n, err := b.conn.Read(p)
 	b.silent.Stop() // what the disk takes is not the server's silence
-	b.t.meter.read(n, b.t.o.Now().Sub(begun))
+	b.t.meter.read(n)
 	if errors.Is(err, io.EOF) && b.at+int64(n) < b.size {
 		err = io.ErrUnexpectedEOF
 	}

@@ -13,7 +13,10 @@ type meter struct {
 	mu      sync.Mutex
 	begun   time.Time
 	bytes   int64         // that came
-	reading time.Duration // for which they were waited for
+	first   time.Time     // when the first of them came
+	early   int64         // how many came then
+	last    time.Duration // from first until the last of them came
+	full    time.Duration // of it, for which there was no room for more
 	content int64         // bytes of files that were decoded
 	waiting time.Duration // for which the decoder had nothing to do
 	marked  time.Duration // since begun, when content was counted last
@@ -21,18 +24,26 @@ type meter struct {
 
 func newMeter(now func() time.Time) *meter { return &meter{now: now, begun: now()} }
 
-func (m *meter) read(n int, took time.Duration) {
+// read counts bytes that came.
+func (m *meter) read(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if n == 0 {
+		return
+	}
 	m.bytes += int64(n)
-	m.reading += took
+	if m.first.IsZero() {
+		m.first, m.early, m.full = m.now(), m.bytes, 0
+	}
+	m.last = m.now().Sub(m.first)
 }
 
-// held adds time for which the next bytes were not asked for on purpose.
+// held adds time for which the decoder had more than enough to do, so that nothing was
+// asked for.
 func (m *meter) held(took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reading += took
+	m.full += took
 }
 
 func (m *meter) wait(took time.Duration) {
@@ -72,7 +83,7 @@ const (
 func (m *meter) link() float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return perSecond(m.bytes, m.reading)
+	return perSecond(m.bytes-m.early, m.last-m.full)
 }
 
 // decode returns the bytes of content that are decoded in a second while there is

@@ -191,11 +191,9 @@ func (t *transfer) after(err error) error {
 // arrived counts what came from the network. It fails with errSwitch where the
 // rest comes sooner the other way.
 func (t *transfer) arrived(ctx context.Context, n int) error {
-	begun := t.o.Now()
 	if err := t.o.Throttle(ctx, n); err != nil {
 		return err
 	}
-	t.meter.held(t.o.Now().Sub(begun))
 	if t.trial.decide(t) {
 		return errSwitch
 	}
