@@ -9,5 +9,5 @@ import (
 // must not return to other work: its thread ends with it.
 func yield() {
 	runtime.LockOSThread()
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19) // of the thread; it goes on without
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10) // of the thread; it goes on without
 }
