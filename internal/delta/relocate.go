@@ -128,7 +128,7 @@ func (r *relocator) find(block []byte) {
 	}
 	r.fields = r.fields[:0]
 	for i := 0; i+4 <= len(block); {
-		if i&7 != 0 && (i == 0 || before[block[i-1]] == nothing) {
+		if i&7 != 0 && (i == 0 || before[block[i-1]] == nothing) && (i&3 != 0 || !isFrame(block, i)) {
 			i++
 			continue
 		}
@@ -153,8 +153,23 @@ func (r *relocator) field(block []byte, i int) (field, bool) {
 	if at%8 == 0 && i+8 <= len(block) && binary.LittleEndian.Uint32(block[i+4:]) == 0 {
 		return field{at: at, value: value, target: value}, value >= smallest && value < r.size
 	}
+	if at%4 == 0 && isFrame(block, i) {
+		target := at + value
+		return field{at: at, value: value, target: target, near: true}, target >= 0 && target < r.size
+	}
 	target := at + 4 + value
 	return field{at: at, value: value, target: target, near: true}, isNear(block, i) && target >= 0 && target < r.size
+}
+
+// isFrame reports whether a place of a block looks like the one in a table of frames
+// (.eh_frame) where the distance of a function is: after the size of the entry and the
+// distance of what entries have in common.
+func isFrame(block []byte, i int) bool {
+	if i < 8 {
+		return false
+	}
+	size, common := binary.LittleEndian.Uint32(block[i-8:]), binary.LittleEndian.Uint32(block[i-4:])
+	return size < 1<<10 && size >= 16 && size%4 == 0 && common < 1<<22 && common >= 16 && common%4 == 0
 }
 
 // isNear reports whether what is before a place of a block looks like the instruction of
