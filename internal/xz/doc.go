@@ -6,7 +6,7 @@
 // the end of its stream. Here the dictionary is bounded and shared by all blocks,
 // and the index is compared by its hash.
 //
-// Content is decoded here too, in a third of the time or less. Blocks that state
+// Content is decoded here too, in half of the time. Blocks that state
 // their sizes, as "xz -T" makes them, can be decoded several at a time; what comes
 // out, and where an error comes, is the same.
 //
