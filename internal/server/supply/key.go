@@ -12,7 +12,7 @@ import (
 
 // version is part of the key of each stream. It is to be changed where the same
 // wish is answered with other bytes, lest a stream of a jamesd before is sent.
-const version = "1"
+const version = "2"
 
 // key names a stream in the cache: by what is wanted, and by how it is sent.
 type key struct{ wants, way string }
