@@ -112,7 +112,8 @@ func (c *cache) has(e *james.Entry) (bool, error) {
 			b.sound = true
 			return true, nil
 		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) && james.KindOf(err) != james.KindCorrupt {
+		// One that may not be read got its mode from a transaction that was undone.
+		if kind := james.KindOf(err); err != nil && !errors.Is(err, os.ErrNotExist) && kind != james.KindCorrupt && kind != james.KindDenied {
 			return false, err
 		}
 	}

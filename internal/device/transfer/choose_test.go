@@ -157,6 +157,30 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestManifestThrottled: a manifest is held down to the rate as contents are.
+func TestManifestThrottled(t *testing.T) {
+	t.Parallel()
+	files := map[string][]byte{}
+	for i := range 500 {
+		files[fmt.Sprintf("opt/%d", i)] = noise(uint64(i), 10)
+	}
+	p := newPacket(t, "p", archive.FormatTar, files)
+	raw, _, err := p.manifest.Encode()
+	must(t, err)
+	d, waited := newDevice(t), 0
+	d.with = func(o *transfer.Options) {
+		o.Throttle = func(_ context.Context, n int) error { waited += n; return nil }
+	}
+	f := d.start(newServer(p))
+	for range 2 { // the second time it is there
+		_, err = f.Manifest(t.Context(), &p.Packet)
+		must(t, err)
+	}
+	if waited != len(raw) {
+		t.Errorf("%d of %d bytes", waited, len(raw))
+	}
+}
+
 // TestThrottled: who throttles may stop the transfer.
 func TestThrottled(t *testing.T) {
 	t.Parallel()

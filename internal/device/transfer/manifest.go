@@ -33,7 +33,22 @@ func (f *Fetcher) Manifest(ctx context.Context, p *james.Packet) (*james.Manifes
 		return nil, james.Errorf(james.KindCorrupt, "manifest of "+p.Name, "has digest %s instead of %s", digest.Short(), p.Digest.Short())
 	}
 	f.rates.glimpse(int64(len(raw)), took)
-	return m, f.o.State.Replace(manifestName(p.Digest), raw, 0o600)
+	if err := f.o.State.Replace(manifestName(p.Digest), raw, 0o600); err != nil {
+		return nil, err
+	}
+	return m, f.pay(ctx, len(raw))
+}
+
+// pay holds up who took n bytes from the network at once.
+func (f *Fetcher) pay(ctx context.Context, n int) error {
+	const piece = 16 << 10
+	for ; n > 0; n -= piece {
+		f.o.Expect(answerLimit)
+		if err := f.o.Throttle(ctx, min(n, piece)); err != nil {
+			return james.Errorf(james.KindInterrupted, "manifest", "%w", err)
+		}
+	}
+	return nil
 }
 
 // keepManifests removes the manifests that the plan does not need.

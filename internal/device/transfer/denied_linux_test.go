@@ -1,0 +1,40 @@
+package transfer_test
+
+import (
+	"os"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestUnreadable: a content that an undone transaction has left with a mode that
+// denies it to an agent which is not the superuser is fetched anew.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	p := smallPacket(t, "p", 1, 1000)
+	s, d := newServer(p), newDevice(t)
+	var err error
+	d.dir, err = os.MkdirTemp("", "unreadable") // above it, others may pass
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(d.dir) })
+	must(t, os.Chmod(d.dir, 0o777))
+	must(t, d.start(s).Fetch(t.Context(), order(p.want())))
+	must(t, os.Chmod(d.dir+"/blobs", 0o777))
+	for _, name := range d.names() {
+		must(t, os.Chmod(d.dir+"/blobs/"+name, 0))
+	}
+	f, o, ended := d.start(s), order(p.want()), make(chan error)
+	go func() {
+		if os.Geteuid() == 0 {
+			runtime.LockOSThread() // for good: the thread ends with the goroutine
+			if _, err := unix.SetfsuidRetUid(65534); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- f.Fetch(t.Context(), o)
+	}()
+	must(t, <-ended)
+	d.check(f, []*packet{p}, o)
+}
