@@ -22,7 +22,7 @@ type index struct {
 // newIndex indexes old in at most limit bytes.
 func newIndex(old []byte, limit int64) *index {
 	x := &index{old: old, step: 1}
-	for len(old)/x.step >= fewest && indexSize(len(old)/x.step) > limit || len(old)/x.step > 1<<31 {
+	for len(old)/x.step >= fewest && indexSize(len(old)/x.step) > limit || int64(len(old)/x.step) > 1<<31 {
 		x.step += 1 + x.step/8
 	}
 	n := max(0, len(old)-seed+1)
