@@ -23,6 +23,8 @@ func varints(parts ...any) []byte {
 		switch n := n.(type) {
 		case int:
 			b = binary.AppendUvarint(b, uint64(n))
+		case uint64:
+			b = binary.AppendUvarint(b, n)
 		case int64:
 			b = binary.AppendVarint(b, n)
 		case string:
@@ -51,35 +53,35 @@ func TestDecodeBatchRefuses(t *testing.T) {
 		{"patches that are not there", varints(2, 1)},
 		{"a longer form of a number", []byte{0x80, 0x00}},
 		{"a number of 64 bits", []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}},
-		{"pieces that are not there", varints(1, huge, 0)},
-		{"runs that are not there", varints(1, 0, huge)},
+		{"pieces that are not there", varints(1, uint64(huge), 0)},
+		{"runs that are not there", varints(1, 0, uint64(huge))},
 		{"an empty piece", varints(1, 1, 0, 0, 0, 0, place(0), 0)},
 		{"a copy before the base", varints(1, 1, 0, 0, 0, 5, place(-1), 0)},
 		{"a copy from before the base's beginning by two steps", varints(1, 2, 0, 0, 0, 5, 5, place(0), place(-6), 0, 0)},
 		{"a copy of a number of 64 bits", varints(1, 1, 0, 0, 0, "\xfb\xff\xff\xff\xff\xff\xff\xff\xff\x01", place(9), 1, "a")},
 		{"an insert of a number of 64 bits", varints(1, 1, 0, 0, 0, 1, place(0), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")},
 		{"a copy beyond all numbers", varints(1, 1, 0, 0, 0, 5, place(huge), 0)},
-		{"a copy of all numbers", varints(1, 1, 0, 0, 0, huge, place(0), 0)},
-		{"copies that overflow", varints(1, 2, 0, 0, 0, huge/4, huge/4, place(0), place(-huge/4), 0, 0)},
+		{"a copy of all numbers", varints(1, 1, 0, 0, 0, uint64(huge), place(0), 0)},
+		{"copies that overflow", varints(1, 2, 0, 0, 0, uint64(huge/4), uint64(huge/4), place(0), place(-huge/4), 0, 0)},
 		{"an insert that is not there", varints(1, 1, 0, 0, 0, 0, place(0), 5, "abcd")},
-		{"inserts that overflow", varints(1, 2, 0, 0, 0, 0, 0, place(0), place(0), huge, huge, "abcd")},
+		{"inserts that overflow", varints(1, 2, 0, 0, 0, 0, 0, place(0), place(0), uint64(huge), uint64(huge), "abcd")},
 		{"an empty run", varints(1, 1, 1, 0, 0, 5, place(0), 0, 0, 0)},
 		{"a run beyond the copies", varints(1, 1, 1, 0, 0, 5, place(0), 0, 5, 1, "a")},
 		{"a run longer than the copies", varints(1, 1, 1, 0, 0, 5, place(0), 0, 0, 6, "abcdef")},
 		{"a run that is not there", varints(1, 1, 1, 0, 0, 5, place(0), 0, 0, 5, "abcd")},
-		{"runs that overflow", varints(1, 1, 2, 0, 0, 5, place(0), 0, 0, 0, huge, huge, "abcd")},
+		{"runs that overflow", varints(1, 1, 2, 0, 0, 5, place(0), 0, 0, 0, uint64(huge), uint64(huge), "abcd")},
 		{"a run whose length has no end", varints(1, 0, 1, 0, 0, 0, "\xff")},
 		{"a run whose length is no number", varints(1, 0, 1, 0, 0, 0, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")},
 		{"an insert whose length is no number", varints(1, 1, 0, 0, 0, 0, place(0), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")},
 		{"a machine that is not known", varints(1, 1, 0, 0, 2, 9, 0, 5, 0, 5, place(0), 0)},
 		{"a program with more than its pieces make", varints(1, 1, 0, 0, 1, 9, 0, 6, 0, 5, place(0), 0)},
 		{"a program from beyond what its pieces make", varints(1, 1, 0, 0, 1, 9, 3, 3, 0, 5, place(0), 0)},
-		{"a program's overflowing size", varints(1, 1, 0, 0, 1, 9, huge, huge, 0, 5, place(0), 0)},
+		{"a program's overflowing size", varints(1, 1, 0, 0, 1, 9, uint64(huge), uint64(huge), 0, 5, place(0), 0)},
 		{"a program's difference before what is wanted", varints(1, 1, 1, 0, 1, 9, 3, 2, 0, 5, place(0), 0, 0, 3, "abc")},
 		{"a program's shift that is not whole", varints(1, 1, 0, 0, 1, 9, 0, 5, 2, 5, place(0), 0, 1, 1)},
 		{"a program's shift too far", varints(1, 1, 0, 0, 1, 9, 0, 5, 3, 5, place(0), 0, 1, 1, place(1<<40))},
-		{"a program's shift beyond all numbers", varints(1, 1, 0, 0, 1, 9, 0, 5, 3, 5, place(0), 0, huge, 1, place(1))},
-		{"a program's shifts that are not there", varints(1, 1, 0, 0, 1, 9, 0, 5, huge, 5, place(0), 0)},
+		{"a program's shift beyond all numbers", varints(1, 1, 0, 0, 1, 9, 0, 5, 3, 5, place(0), 0, uint64(huge), 1, place(1))},
+		{"a program's shifts that are not there", varints(1, 1, 0, 0, 1, 9, 0, 5, uint64(huge), 5, place(0), 0)},
 		{"a program of too many pieces", append(varints(1, 1<<17, 0, 0, 1, 9, 0, 1<<17, 0), bytes.Repeat([]byte{1}, 4<<17)...)},
 		{"a program in a gzip file", varints(1, 1, 0, 9, 7, 30, 0, 10, header, 1, 9, 0, 5, 0, 5, place(0), 0)},
 		{"a gzip file of no level", varints(1, 0, 0, 3, 0, 20, 0, 10, header, 0)},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os/exec"
 	"strings"
@@ -204,7 +205,7 @@ func (f *full) Write(p []byte) (int, error) {
 
 func TestWriterErrors(t *testing.T) {
 	t.Parallel()
-	for _, dictionary := range []int{0, 4095, 2 << 30} {
+	for _, dictionary := range []int{0, 4095, math.MaxInt32} {
 		if _, err := xz.NewWriter(io.Discard, dictionary); err == nil {
 			t.Errorf("a dictionary of %d bytes is no error", dictionary)
 		}

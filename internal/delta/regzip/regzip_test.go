@@ -55,7 +55,7 @@ func words(n, different int) []byte {
 	var b []byte
 	for len(b) < n {
 		k := r.IntN(1 + r.IntN(different))
-		b = fmt.Appendf(b, "%x%s ", k*k*2654435761, []string{"", "ing", ",", ".\n", "_t"}[k%5])
+		b = fmt.Appendf(b, "%x%s ", int64(k)*int64(k)*2654435761, []string{"", "ing", ",", ".\n", "_t"}[k%5])
 	}
 	return b[:n]
 }
