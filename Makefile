@@ -30,7 +30,7 @@ demo: build ## the main job in a scratch directory (KEEP=1 leaves it running)
 	@scripts/demo.sh
 
 test: ## all tests with the race detector, on every store
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 race: test ## the same as test
 
