@@ -31,6 +31,7 @@ func (a *Agent) settle(ctx context.Context) error {
 		return err
 	}
 	a.settled = true
+	a.fetch.Settled()
 	if report == nil {
 		report = a.unreported()
 	}

@@ -157,6 +157,16 @@ func (c *cache) drop(digest james.Digest) error {
 	return c.disk.RemoveAll(blobName(digest))
 }
 
+// dropInstalled drops what has another name than that in the cache. What cannot be
+// looked at stays.
+func (c *cache) dropInstalled() {
+	for digest := range c.blobs {
+		if info, err := c.disk.Lstat(blobName(digest)); err == nil && info.Links > 1 {
+			_ = c.drop(digest) // the next time, then
+		}
+	}
+}
+
 // give notes that a content is given to a transaction, which may have it
 // installed and run. What comes back of it is compared with its digest again.
 func (c *cache) give(digest james.Digest) bool {

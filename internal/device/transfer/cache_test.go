@@ -133,6 +133,31 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// TestSettled: a content that a crash has left both installed and in the cache is
+// given up when no transaction is under way, by the next process too.
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	for _, again := range []bool{false, true} {
+		a := smallPacket(t, "a", 1, 50_000)
+		s, d := newServer(a), newDevice(t)
+		d.limit = 1 << 20
+		f := d.start(s)
+		must(t, f.Fetch(t.Context(), order(a.want())))
+		installed := d.names()[0]
+		must(t, os.Link(d.dir+"/blobs/"+installed, d.dir+"/installed"))
+		if again {
+			f = d.start(s)
+		}
+		f.Settled()
+		if got := d.names(); len(got) != 1 || got[0] == installed {
+			t.Errorf("again %t: %q are left of %s and another", again, got, installed)
+		}
+		o := order(a.want())
+		must(t, f.Fetch(t.Context(), o))
+		d.check(f, []*packet{a}, o)
+	}
+}
+
 // TestShortDisk: where the disk has not the room for what is wanted, what other
 // plans have left goes.
 func TestShortDisk(t *testing.T) {

@@ -164,6 +164,11 @@ func (f *Fetcher) Forget(contents []james.Digest) {
 	}
 }
 
+// Settled says that no transaction is under way. What a crash between a commit and
+// its Forget has left is given up: a content whose file has another name is one that
+// is installed.
+func (f *Fetcher) Settled() { f.cache.dropInstalled() }
+
 // Missing returns how many bytes Fetch would store now, as far as that is seen
 // without reading what is there. Where the disk has not so much room, what other
 // plans have left goes.
