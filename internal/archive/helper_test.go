@@ -136,9 +136,7 @@ func pack(t testing.TB, format string, raw []byte) []byte {
 // not there is skipped, or fails where JAMES_TEST_REQUIRE_TOOLS is set.
 func tool(t testing.TB, input []byte, name string, args ...string) []byte {
 	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		need.Lack(t, need.Tools, "%s is not installed", name)
-	}
+	need.Tool(t, name)
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "XZ_OPT=", "GZIP=")
 	cmd.Stdin = bytes.NewReader(input)

@@ -7,26 +7,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/trusch/jamesd/internal/archive"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
-
-// published returns the packages of Debian that lie in a directory beside the
-// repository; a test that finds none is skipped.
-func published(t testing.TB) []string {
-	t.Helper()
-	debs, err := filepath.Glob("../../../shared/realdata/*.deb")
-	if err != nil || len(debs) == 0 {
-		t.Skip("no published packages here")
-	}
-	return debs
-}
 
 // dataOf returns the tree of a .deb, as it is in it: the member data.tar.*.
 func dataOf(t testing.TB, deb string) []byte {
@@ -59,7 +48,7 @@ func dataOf(t testing.TB, deb string) []byte {
 
 func TestPublished(t *testing.T) {
 	t.Parallel()
-	for _, deb := range published(t) {
+	for _, deb := range need.Packages(t) {
 		t.Run(filepath.Base(deb), func(t *testing.T) {
 			t.Parallel()
 			raw := dataOf(t, deb)
@@ -80,9 +69,7 @@ func TestPublished(t *testing.T) {
 				t.Error("no files")
 			}
 			// dpkg's own unpacking of it, by another program, is the same tar.
-			if _, err := exec.LookPath("dpkg-deb"); err != nil {
-				t.Skip("dpkg-deb is not installed")
-			}
+			need.Tool(t, "dpkg-deb")
 			m.Entries = mustScan(t, tool(t, nil, "dpkg-deb", "--fsys-tarfile", deb))
 			if _, d, err := m.Encode(); err != nil || d != digest {
 				t.Errorf("dpkg-deb's tar has another manifest: %v", err)
@@ -115,7 +102,7 @@ func checkDpkgList(t *testing.T, deb string, entries []james.Entry) {
 // TestPublishedRefused: a .deb itself, and any part of its tree, is no packet.
 func TestPublishedRefused(t *testing.T) {
 	t.Parallel()
-	deb := published(t)[0]
+	deb := need.Packages(t)[0]
 	raw, err := os.ReadFile(deb)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +124,7 @@ func TestPublishedRefused(t *testing.T) {
 // same but for owners and times.
 func TestPublishedRebuilt(t *testing.T) {
 	t.Parallel()
-	deb := published(t)[0]
+	deb := need.Packages(t)[0]
 	root := filepath.Join(t.TempDir(), "root")
 	tool(t, nil, "dpkg-deb", "-x", deb, root)
 	want := mustScan(t, dataOf(t, deb))

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -111,9 +110,7 @@ func TestBuildForTar(t *testing.T) {
 			if want := build(t, root, archive.BuildOptions{Format: "tar"}); !bytes.Equal(plain, want) {
 				t.Fatal("another tar came out")
 			}
-			if _, err := exec.LookPath("tar"); err != nil {
-				need.Lack(t, need.Tools, "tar is not installed")
-			}
+			need.Tool(t, "tar")
 			out := t.TempDir()
 			tool(t, plain, "tar", "-xpf", "-", "-C", out)
 			if got := listing(mustScan(t, build(t, out, archive.BuildOptions{}))); got != treeListing() {

@@ -6,22 +6,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/trusch/jamesd/internal/delta"
+	"github.com/trusch/jamesd/internal/need"
 )
 
 // published returns a file of a package of Debian as published in a directory beside
 // the repository; a test that finds none is skipped.
 func published(t testing.TB, pkg, path string) []byte {
 	t.Helper()
-	deb := filepath.Join("../../../shared/realdata", pkg)
-	if _, err := os.Stat(deb); err != nil {
-		t.Skip("no published packages here")
+	all, dir := need.Packages(t), t.TempDir()
+	at := slices.IndexFunc(all, func(deb string) bool { return filepath.Base(deb) == pkg })
+	if at < 0 {
+		need.Lack(t, need.Published, "%s is not among the published packages here", pkg)
 	}
-	dir := t.TempDir()
-	if out, err := exec.Command("dpkg-deb", "-x", deb, dir).CombinedOutput(); err != nil {
-		t.Skipf("no dpkg-deb: %v: %s", err, out)
+	if out, err := exec.Command(need.Tool(t, "dpkg-deb"), "-x", all[at], dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, path))
 	if err != nil {

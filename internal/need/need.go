@@ -5,6 +5,8 @@ package need
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -20,7 +22,8 @@ const (
 	Xattrs    Thing = "XATTRS"    // extended attributes where temporary files are
 	Cgroups   Thing = "CGROUPS"   // to make cgroups of version 2
 	Terminals Thing = "TERMINALS" // pseudo-terminals
-	Tools     Thing = "TOOLS"     // the compressors and dpkg-deb
+	Tools     Thing = "TOOLS"     // programs that others use for the same: compressors, openssl, dpkg-deb
+	Published Thing = "PUBLISHED" // packages of Debian in a directory beside the repository
 )
 
 // Lack ends the test, which lacks what; format says how that showed.
@@ -30,6 +33,28 @@ func Lack(t testing.TB, what Thing, format string, args ...any) {
 		t.Fatalf(format+"; "+name+" forbids to skip", args...)
 	}
 	t.Skipf(format, args...)
+}
+
+// Tool returns the path of a program, without which the test ends.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Lack(t, Tools, "%s is not installed", name)
+	}
+	return path
+}
+
+// Packages returns the packages of Debian, .deb files as published, that lie in a
+// directory beside the repository. Without any the test ends. It is for packages
+// whose directory is the second below the repository's.
+func Packages(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("../../../shared/realdata/*.deb")
+	if err != nil || len(files) == 0 {
+		Lack(t, Published, "no published packages are here")
+	}
+	return files
 }
 
 // Superuser ends the test where it is not run by the superuser.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -36,9 +37,7 @@ func TestForeignAuthority(t *testing.T) {
 // the openssl program, for all certificates or for the authority only.
 func TestOpenssl(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
+	need.Tool(t, "openssl")
 	for name, newKey := range map[string][]string{
 		"RSA PKCS#8":   {"genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "ca.key"},
 		"RSA PKCS#1":   {"genrsa", "-traditional", "-out", "ca.key", "2048"},

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/internal/xz"
 )
 
@@ -103,10 +104,7 @@ func TestWriterSmall(t *testing.T) {
 // TestWriterKnown has the program read what the writer makes.
 func TestWriterKnown(t *testing.T) {
 	t.Parallel()
-	program, err := exec.LookPath("xz")
-	if err != nil {
-		t.Skip("there is no xz")
-	}
+	program := need.Tool(t, "xz")
 	for name, raw := range contents() {
 		cmd := exec.Command(program, "-dc")
 		cmd.Stdin = bytes.NewReader(compressed(t, raw, 1<<20, 1<<30))

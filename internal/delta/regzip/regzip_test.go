@@ -14,6 +14,7 @@ import (
 	"testing/iotest"
 
 	"github.com/trusch/jamesd/internal/delta/regzip"
+	"github.com/trusch/jamesd/internal/need"
 )
 
 // contents are made to reach every decision that gzip takes: blocks of each kind,
@@ -110,12 +111,7 @@ func TestGolden(t *testing.T) {
 // TestGzip compares with the gzip that is there, at the levels that are not golden.
 func TestGzip(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("gzip"); err != nil {
-		if os.Getenv("JAMES_TEST_REQUIRE_TOOLS") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Tool(t, "gzip")
 	for _, c := range contents {
 		for _, level := range []int{5, 7, 8} {
 			t.Run(fmt.Sprint(c.name, " at ", level), func(t *testing.T) {

@@ -2,7 +2,6 @@ package dirblob_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -69,39 +68,11 @@ func checkNothingLeft(t *testing.T, s blob.Store, w blob.Writer, dir string) {
 	}
 }
 
-// fullDirVariable tells the test process that runs in a mount namespace of its
-// own where to mount its small disk.
-const fullDirVariable = "DIRBLOB_TEST_FULL_DIR"
-
-// TestDiskFull fills a real file system. It runs itself again as a process that
-// may mount one where nobody else sees it.
+// TestDiskFull fills a real file system.
 func TestDiskFull(t *testing.T) {
-	if dir := os.Getenv(fullDirVariable); dir != "" {
-		fillDisk(t, dir)
+	mountpoint := need.SmallDisk(t)
+	if mountpoint == "" {
 		return
-	}
-	t.Parallel()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskFull$", "-test.v")
-	cmd.Env = append(os.Environ(), fullDirVariable+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case err != nil && cmd.ProcessState == nil:
-		need.Lack(t, need.Mounts, "this system has no user namespaces: %v", err)
-	case err != nil:
-		t.Fatalf("%v\n%s", err, out)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("%s", out)
-	}
-}
-
-func fillDisk(t *testing.T, mountpoint string) {
-	if err := syscall.Mount("none", mountpoint, "tmpfs", 0, "size=4m"); err != nil {
-		need.Lack(t, need.Mounts, "this system does not let users mount a tmpfs: %v", err)
 	}
 	dir := filepath.Join(mountpoint, "data")
 	s := open(t, dir)
