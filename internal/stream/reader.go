@@ -16,6 +16,7 @@ type Reader struct {
 	plain  *bufio.Reader // what the frame decompresses to
 	close  func()
 	heads  headCode
+	codec  Codec // 0 before it is known
 	err    error
 
 	batch   []byte
@@ -39,6 +40,10 @@ func (r *Reader) Close() error {
 }
 
 var errReaderClosed = errors.New("the stream is closed")
+
+// Codec returns how the stream is compressed, 0 where that is not known yet. It is once
+// Next has succeeded.
+func (r *Reader) Codec() Codec { return r.codec }
 
 // Next returns the head of the next piece, and skips what was not read of the one
 // before. The piece is to be read with Whole where Head.Base is nil, and with Patch
@@ -111,11 +116,12 @@ func (r *Reader) begin() error {
 	if [len(magic)]byte(prefix[:]) != magic || prefix[len(magic)] != version {
 		return corrupt("it does not begin as one of version %d", version)
 	}
-	plain, release, err := newDecompressor(in, Codec(prefix[prefixSize-1]))
+	codec := Codec(prefix[prefixSize-1])
+	plain, release, err := newDecompressor(in, codec)
 	if err != nil {
 		return err
 	}
-	r.plain, r.close = bufio.NewReaderSize(plain, 32<<10), release
+	r.codec, r.plain, r.close = codec, bufio.NewReaderSize(plain, 32<<10), release
 	return nil
 }
 

@@ -10,7 +10,8 @@ type BlobsRequest struct {
 	// Have are installed packets. The files of those may be the bases of patches.
 	Have []Digest `json:"have,omitempty"`
 	// XZ says that the stream may be compressed with xz where that makes it smaller:
-	// the link is slow, and decoding xz is quick enough.
+	// the link is slow, and decoding xz is quick enough. It is a wish: a site's cache
+	// gives everybody what it has, and the stream says how it is compressed.
 	XZ bool `json:"xz,omitzero"`
 	// Offer asks for a BlobsOffer in place of the stream.
 	Offer bool `json:"offer,omitzero"`

@@ -68,8 +68,9 @@ type trial struct {
 	alone             bool // the stream has nothing else
 
 	// Of the answer that arrives now: the content that was lacking when it began.
-	lacked int64
-	size   int64 // of the stream, -1 where it is not known
+	lacked  int64
+	size    int64  // of the stream, -1 where it is not known
+	decoder string // of the stream, "" where it is not known
 }
 
 // turn returns the other way.
@@ -190,7 +191,7 @@ func (r *trial) count(fresh []lack, packets int) {
 		r.format = l.Packet.Archive.Format
 		r.lacked += l.bytes
 	}
-	r.alone, r.size = len(fresh) == packets, -1
+	r.alone, r.size, r.decoder = len(fresh) == packets, -1, ""
 	r.next, r.end = time.Time{}, time.Time{}
 }
 
@@ -213,9 +214,8 @@ func (r *trial) first(known *rates) way {
 // arrived, and content was stored from them.
 func (r *trial) costs(going way, bytes, content int64) (archive, stream cost) {
 	archive = cost{float64(r.archives), float64(r.content), r.format}
-	stream.decoder = streamZstd
-	if r.xz {
-		stream.decoder = streamXz
+	if stream.decoder = r.decoder; r.decoder == "" {
+		stream.decoder = map[bool]string{true: streamXz, false: streamZstd}[r.xz]
 	}
 	stream.content = float64(max(0, r.lacked-content))
 	stream.bytes = float64(r.stream) * stream.content / float64(max(1, r.lacks))

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/device/transfer"
+	"github.com/trusch/jamesd/internal/stream"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -127,6 +129,44 @@ func TestRemembers(t *testing.T) {
 	must(t, json.Unmarshal(raw, &known))
 	if known.Link < 95_000 || known.Link > 105_000 {
 		t.Errorf("remembered %s", raw)
+	}
+}
+
+// TestRemembersDecoder: which decoder was measured says the stream that came, not the
+// wish.
+func TestRemembersDecoder(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, files())
+	for _, row := range []struct {
+		name, rates string
+		codec       stream.Codec
+		want        string
+	}{
+		{"zstd, as it would have it", `{"link":1e8}`, stream.Zstd, "stream"},
+		{"zstd, where xz would do", `{"link":1e4}`, stream.Zstd, "stream"},
+		{"xz, where it would do", `{"link":1e4}`, stream.XZ, "stream-xz"},
+		{"xz all the same", `{"link":1e8}`, stream.XZ, "stream-xz"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s, d := newServer(p), newDevice(t)
+			s.codec, s.offer = row.codec, offers(1)
+			must(t, os.WriteFile(d.dir+"/"+transfer.RatesFile, []byte(row.rates), 0o600))
+			var ticks atomic.Int64
+			d.with = func(o *transfer.Options) {
+				o.Now = func() time.Time { return time.Unix(0, ticks.Add(1)*int64(time.Millisecond)) }
+			}
+			f, o := d.start(s), order(p.want())
+			must(t, f.Fetch(t.Context(), o))
+			d.check(f, []*packet{p}, o)
+			var known struct{ Decode map[string]float64 }
+			raw, err := os.ReadFile(d.dir + "/" + transfer.RatesFile)
+			must(t, err)
+			must(t, json.Unmarshal(raw, &known))
+			if len(known.Decode) != 1 || known.Decode[row.want] == 0 {
+				t.Errorf("remembered %s", raw)
+			}
+		})
 	}
 }
 

@@ -24,11 +24,9 @@ func (t *transfer) fromStream(ctx context.Context, lacks []lack) error {
 	err := s.all()
 	_ = s.in.Close() // it always succeeds
 	in.Close()
-	decoder, exact := streamZstd, t.trial != nil && t.trial.exact
-	if req.XZ {
-		decoder = streamXz
+	if decoder := decoders[s.in.Codec()]; decoder != "" {
+		t.f.rates.learn(t.meter, decoder, t.trial != nil && t.trial.exact)
 	}
-	t.f.rates.learn(t.meter, decoder, exact)
 	if in.failure() != nil && err != nil && !isOnDisk(err) {
 		return in.failure()
 	}
@@ -50,6 +48,19 @@ func (t *transfer) opener(b *body, req james.BlobsRequest) func(ctx context.Cont
 		etag, b.size = s.ETag, s.Size
 		t.trial.sized(s.Size)
 		return s, nil
+	}
+}
+
+// decoders are what decodes a stream. Which one it is, the stream says: a request only
+// says whether it may be in xz, and a site's cache has what others have asked for.
+var decoders = map[stream.Codec]string{stream.Zstd: streamZstd, stream.XZ: streamXz}
+
+// decodedBy notes what decodes the stream that comes.
+func (r *trial) decodedBy(decoder string) {
+	if r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.decoder = decoder
 	}
 }
 
@@ -110,6 +121,7 @@ func (s *streaming) all() error {
 			break
 		}
 		if err == nil {
+			s.t.trial.decodedBy(decoders[s.in.Codec()])
 			err = s.piece(head)
 		}
 		if err != nil {

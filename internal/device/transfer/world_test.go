@@ -113,12 +113,13 @@ type server struct {
 	damage    func(what string, b []byte) []byte
 	pre       []byte
 	forgetful bool // has no stream a second time
+	codec     stream.Codec
 	// make, where set, makes a content of a stream in place of sending it whole.
 	make func(w *stream.Writer, h stream.Head, e *james.Entry, req *james.BlobsRequest) (bool, error)
 }
 
 func newServer(packets ...*packet) *server {
-	s := &server{packets: make(map[james.Digest]*packet), streams: make(map[string][]byte)}
+	s := &server{packets: make(map[james.Digest]*packet), streams: make(map[string][]byte), codec: stream.Zstd}
 	for _, p := range packets {
 		s.packets[p.Digest] = p
 	}
@@ -222,7 +223,7 @@ func (s *server) stream(req *james.BlobsRequest) ([]byte, error) {
 		return s.pre, nil
 	}
 	var buf bytes.Buffer
-	w, err := stream.NewWriter(&buf, stream.Options{Codec: stream.Zstd})
+	w, err := stream.NewWriter(&buf, stream.Options{Codec: s.codec})
 	if err != nil {
 		return nil, err
 	}

@@ -180,8 +180,9 @@ func (s *Site) Archive(ctx context.Context, device string, packet james.Digest, 
 	})
 }
 
-// Blobs returns the stream that answers req; where etag is not "", the one with
-// that ETag, or it fails with james.KindConflict. It fails as Manifest does.
+// Blobs returns the stream that answers req, in the form in which the first device had
+// it that asked for the same; where etag is not "", the one with that ETag, or it fails
+// with james.KindConflict. It fails as Manifest does.
 func (s *Site) Blobs(ctx context.Context, device string, req james.BlobsRequest, etag string) (*Content, error) {
 	if err := req.Validate(); err != nil {
 		return nil, err
@@ -191,6 +192,7 @@ func (s *Site) Blobs(ctx context.Context, device string, req james.BlobsRequest,
 			return nil, err
 		}
 	}
+	req = forward(req)
 	key, err := keyOf(req)
 	if err != nil {
 		return nil, err
@@ -219,7 +221,7 @@ func (s *Site) Blobs(ctx context.Context, device string, req james.BlobsRequest,
 // Offer returns what the stream that answers req would take. It fails as Manifest
 // does.
 func (s *Site) Offer(ctx context.Context, device string, req james.BlobsRequest) (james.BlobsOffer, error) {
-	offer, err := s.o.Central(device).OfferBlobs(ctx, req)
+	offer, err := s.o.Central(device).OfferBlobs(ctx, forward(req))
 	if err = s.link.note(err); err != nil {
 		return offer, err
 	}
@@ -229,9 +231,17 @@ func (s *Site) Offer(ctx context.Context, device string, req james.BlobsRequest)
 	return offer, nil
 }
 
-// keyOf names a request: devices that lack the same ask for the same.
+// forward returns what of a request is jamesd's to know. What else a device may say is
+// of its link, which is the one to the cache.
+func forward(req james.BlobsRequest) james.BlobsRequest {
+	return james.BlobsRequest{Packets: req.Packets, Have: req.Have, XZ: req.XZ}
+}
+
+// keyOf names a request: devices that lack the same ask for the same. How the stream
+// is compressed is not part of it, as each device goes by what it has measured last:
+// what has come over the site's link is good for all of them.
 func keyOf(req james.BlobsRequest) (string, error) {
-	req.Offer = false
+	req.XZ = false
 	raw, err := json.Marshal(req)
 	if err != nil {
 		return "", james.Errorf(james.KindInvalid, "request", "%w", err)

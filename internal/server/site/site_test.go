@@ -2,6 +2,7 @@ package site_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -67,6 +68,49 @@ func TestAtOnce(t *testing.T) {
 	wg.Wait()
 	if n := w.count("blobs"); n != 1 || w.sent != len(w.stream) {
 		t.Errorf("jamesd was asked %d times and sent %d bytes", n, w.sent)
+	}
+}
+
+// TestRightAfter checks that a device that asks for what another one has just asked for
+// costs jamesd nothing, at whatever moment it asks, and whether or not both would take
+// the stream in xz, which follows from what each of them has measured.
+func TestRightAfter(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name  string
+		reads int // of jamesd's answer, before the second device asks
+	}{
+		{"nothing has come", 0},
+		{"half of it has come", 10},
+		{"all has come but its end", 20},
+		{"its end has come", 21},
+	} {
+		for _, xz := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+			t.Run(fmt.Sprint(row.name, xz), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, roomy)
+				w.gate = make(chan struct{})
+				ask := func(device string, xz bool) func() {
+					req := w.request()
+					req.XZ = xz
+					s, err := w.site.Blobs(t.Context(), device, req, "")
+					must(t, err)
+					return func() { same(t, read(t, s, nil, 0), w.stream) }
+				}
+				first := ask("a", xz[0])
+				for range row.reads {
+					w.gate <- struct{}{}
+				}
+				second := ask("b", xz[1])
+				close(w.gate)
+				first()
+				second()
+				ask("a", xz[1])()
+				if n := w.count("blobs"); n != 1 || w.sent != len(w.stream) {
+					t.Errorf("jamesd was asked %d times and sent %d bytes", n, w.sent)
+				}
+			})
+		}
 	}
 }
 
