@@ -136,7 +136,7 @@ func TestRemembers(t *testing.T) {
 // wish.
 func TestRemembersDecoder(t *testing.T) {
 	t.Parallel()
-	p := newPacket(t, "p", archive.FormatTar, files())
+	p := newPacket(t, "p", archive.FormatTar, map[string][]byte{"a": noise(1, 100_000), "b": noise(2, 100_000)})
 	for _, row := range []struct {
 		name, rates string
 		codec       stream.Codec
@@ -150,13 +150,13 @@ func TestRemembersDecoder(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s, d := newServer(p), newDevice(t)
-			s.codec, s.offer = row.codec, offers(1)
+			s.codec = row.codec
 			must(t, os.WriteFile(d.dir+"/"+transfer.RatesFile, []byte(row.rates), 0o600))
 			var ticks atomic.Int64
 			d.with = func(o *transfer.Options) {
-				o.Now = func() time.Time { return time.Unix(0, ticks.Add(1)*int64(time.Millisecond)) }
+				o.Now = func() time.Time { return time.Unix(0, ticks.Add(1)*int64(100*time.Millisecond)) }
 			}
-			f, o := d.start(s), order(p.want())
+			f, o := d.start(s), order(p.want("a"))
 			must(t, f.Fetch(t.Context(), o))
 			d.check(f, []*packet{p}, o)
 			var known struct{ Decode map[string]float64 }
