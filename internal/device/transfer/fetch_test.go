@@ -176,6 +176,44 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// TestBrokenStreams: streams that always break off at the same place, as the server has a
+// content no more, are left for the archive.
+func TestBrokenStreams(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, files())
+	for _, row := range []struct {
+		name string
+		at   int64 // bytes of the first stream that come
+		most int64 // bytes that are served
+	}{
+		{"before anything came", 100, 2_100_000},
+		{"in the middle", 1_600_000, 4_100_000},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s, d := newServer(p), newDevice(t)
+			s.offer, s.forgetful = offers(1), true
+			s.body = func(_ context.Context, kind string, _ int64, r io.Reader) io.Reader {
+				if kind == "archive" {
+					return r
+				}
+				if len(s.requests) > 1 {
+					return cut(r, 24)
+				}
+				return cut(r, row.at)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				f, o := d.start(s), order(p.want())
+				must(t, f.Fetch(t.Context(), o))
+				d.check(f, []*packet{p}, o)
+			})
+			if s.served > row.most {
+				t.Errorf("%d bytes were served", s.served)
+			}
+		})
+	}
+}
+
 // TestStopped ends the process in the middle of a large file; the next one goes on
 // at its offset.
 func TestStopped(t *testing.T) {

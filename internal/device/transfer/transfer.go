@@ -79,13 +79,24 @@ func (t *transfer) run(ctx context.Context) error {
 		if t.idle++; t.have > most {
 			most, t.idle = t.have, 0
 		}
-		if t.idle > maxVain {
+		if t.idle > maxVain && !t.leaveStream() {
 			return cmp.Or(t.last, error(james.Errorf(james.KindCorrupt, "contents", "the server does not send what is asked for")))
 		}
 		if err := t.round(ctx, lacks); err != nil {
 			return err
 		}
 	}
+}
+
+// leaveStream has the archive fetched in place of streams that bring nothing. It reports
+// whether that is a way on.
+func (t *transfer) leaveStream() bool {
+	if t.way != byStream || t.noArchive || t.noStream {
+		return false
+	}
+	t.log.WithError(t.last).Warn("the streams of the contents bring nothing, fetching the archive")
+	t.noStream, t.idle = true, 0
+	return true
 }
 
 // lacks returns what is not there, or not sound.
