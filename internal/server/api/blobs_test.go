@@ -348,7 +348,7 @@ func TestBlobsBroken(t *testing.T) {
 	w, g := gatedWorld(t)
 	content := noisy(1, 3<<20)
 	req := w.wants(t, "device-1", w.files(t, "p", "v1", content), 0)
-	g.close(james.DigestOf(content), 2<<20, james.Errorf(james.KindCorrupt, "blob", "is damaged"))
+	g.close(james.DigestOf(content), 2<<20, james.Errorf(james.KindUnavailable, "blob", "is away"))
 	s, err := w.client(t, "device-1").Blobs(t.Context(), req, "", 0)
 	must(t, err)
 	defer s.Close()

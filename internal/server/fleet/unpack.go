@@ -19,9 +19,9 @@ func (f *Fleet) unpackSoon() {
 }
 
 // unpackAlways keeps the contents of packets that came before the contents of
-// files were kept, or whose contents were lost, from their archives: now, whenever
-// there is reason to, and where that failed after a while. It goes on after a
-// restart where it was.
+// files were kept, or whose contents were lost or damaged, from their archives: now,
+// whenever there is reason to, and where that failed after a while. It goes on after
+// a restart where it was.
 func (f *Fleet) unpackAlways(ctx context.Context) {
 	ticker := time.NewTicker(f.o.CollectInterval)
 	defer ticker.Stop()
@@ -85,6 +85,9 @@ func (f *Fleet) unpackOne(ctx context.Context, p *james.Packet) error {
 	}
 	m, err := f.manifest(ctx, p)
 	if err != nil {
+		return err
+	}
+	if err := f.dropUnsound(ctx, contentsOf(m.Entries)); err != nil {
 		return err
 	}
 	if err := f.keepContents(ctx, p, m); err != nil {

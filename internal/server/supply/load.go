@@ -18,8 +18,18 @@ type loaded struct {
 	free  func()
 }
 
-// load returns the content of a file.
+// load returns the content of a file. It fails with james.KindCorrupt where that is
+// another one.
 func (s *Supply) load(ctx context.Context, file *james.Entry) (*loaded, error) {
+	l, err := s.hold(ctx, file)
+	if err == nil && james.DigestOf(l.bytes) != file.Digest {
+		l.free()
+		err = unlike(file)
+	}
+	return l, err
+}
+
+func (s *Supply) hold(ctx context.Context, file *james.Entry) (*loaded, error) {
 	r, err := s.content(ctx, file, 0)
 	if err != nil {
 		return nil, err

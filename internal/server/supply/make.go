@@ -2,6 +2,7 @@ package supply
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"strings"
 
@@ -65,12 +66,45 @@ func (s *Supply) writeItem(ctx context.Context, o *order, it *item, out *stream.
 			return out.Patch(head, p.From(it.offset))
 		}
 	}
-	content, err := s.content(ctx, file, it.offset)
+	err := s.writeWhole(ctx, head, file, it.whole, out)
+	s.doubt(ctx, err, o.req.Packets[it.packet].Packet, file)
+	return err
+}
+
+// writeWhole writes a content as it is. One that a device has not got as a patch may
+// have come to it as something else, so it is compared with its digest.
+func (s *Supply) writeWhole(ctx context.Context, head stream.Head, file *james.Entry, again bool, out *stream.Writer) error {
+	content, err := s.content(ctx, file, head.Offset)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	return out.Whole(head, content)
+	if !again || head.Offset > 0 {
+		return out.Whole(head, content)
+	}
+	sum := sha256.New()
+	err = out.Whole(head, io.TeeReader(content, sum))
+	if err == nil && james.Digest(sum.Sum(nil)) != file.Digest {
+		err = unlike(file)
+	}
+	return err
+}
+
+// unlike is the error of a content that is stored as something else.
+func unlike(file *james.Entry) error {
+	return james.Errorf(james.KindCorrupt, "content "+file.Digest.Short(), "reads as something else")
+}
+
+// doubt has a content looked at that could not be read.
+func (s *Supply) doubt(ctx context.Context, err error, packet james.Digest, file *james.Entry) {
+	switch james.KindOf(err) {
+	case james.KindCorrupt, james.KindNotFound:
+	default:
+		return
+	}
+	if err := s.fleet.Doubt(ctx, packet, file.Digest); err != nil && ctx.Err() == nil {
+		s.log.WithError(err).WithField("kind", james.KindOf(err)).Warn("a content that cannot be read stays as it is")
+	}
 }
 
 // content returns the content of a file from offset on.

@@ -52,7 +52,7 @@ func (s *Supply) makePatches(ctx context.Context, w *work) (*work, bool) {
 	}
 	f := w.files[0]
 	w.files = w.files[1:]
-	s.makePatch(ctx, f)
+	s.makePatch(ctx, p, f)
 	return w, true
 }
 
@@ -82,8 +82,10 @@ func (s *Supply) begin(ctx context.Context, p pair) *work {
 
 // makePatch makes a patch and keeps it, or that it is not worth it. After an error,
 // which is about the contents or the cache, it is tried again when somebody asks.
-func (s *Supply) makePatch(ctx context.Context, f files) {
+func (s *Supply) makePatch(ctx context.Context, p pair, f files) {
 	packed, err := s.worthwhile(ctx, f)
+	s.doubt(ctx, err, p.old, f.old)
+	s.doubt(ctx, err, p.new, f.new)
 	if err == nil {
 		err = s.keepPatch(ctx, f, packed)
 	}

@@ -77,6 +77,8 @@ type counting struct {
 	opened atomic.Int64
 	// hold, where set, is called before a blob is opened.
 	hold atomic.Pointer[func(context.Context, james.Digest)]
+	// rot, where set, changes what is read of a blob.
+	rot atomic.Pointer[func(james.Digest, []byte) error]
 }
 
 func (c *counting) Open(ctx context.Context, d james.Digest) (blob.Reader, error) {
@@ -84,7 +86,24 @@ func (c *counting) Open(ctx context.Context, d james.Digest) (blob.Reader, error
 		(*hold)(ctx, d)
 	}
 	c.opened.Add(1)
-	return c.Store.Open(ctx, d)
+	r, err := c.Store.Open(ctx, d)
+	if rot := c.rot.Load(); rot != nil && err == nil {
+		return &rotting{r, func(p []byte) error { return (*rot)(d, p) }}, nil
+	}
+	return r, err
+}
+
+type rotting struct {
+	blob.Reader
+	rot func([]byte) error
+}
+
+func (r *rotting) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if failed := r.rot(p[:n]); failed != nil {
+		return 0, failed
+	}
+	return n, err
 }
 
 type contents map[string][]byte
