@@ -15,6 +15,10 @@ import (
 // james.KindUnavailable; bytes can be had without the cache.
 var ErrNoRoom = errors.New("no room in the cache")
 
+// ErrDisk is what an error is where the cache's disk fails otherwise. Its kind is
+// james.KindUnavailable; bytes can be had without the cache.
+var ErrDisk = errors.New("the cache fails")
+
 func (c *Cache) noRoom() error {
 	return fmt.Errorf("%w: %w", ErrNoRoom, james.Errorf(james.KindUnavailable, c.dir, "the limit of %d bytes is taken by entries in use", c.limit).
 		WithHint("Give the cache more room with --cache-size."))
@@ -22,6 +26,14 @@ func (c *Cache) noRoom() error {
 
 // isFull reports whether a disk has no room.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// refused returns what the operating system refused of an entry.
+func (c *Cache) refused(err error) error {
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrNoRoom, c.failed(err))
+	}
+	return fmt.Errorf("%w: %w", ErrDisk, c.failed(err))
+}
 
 // failed returns what the operating system refused as an error about the directory,
 // with what to do about it.

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
@@ -19,8 +18,8 @@ import (
 // produce failed, its error is Fill's; after that it is the error of each reader who
 // has read what there is. An entry whose making failed is not kept. Writing fails
 // with an error that is ErrNoRoom where the entry has no room beside those that are
-// being read or made, and with james.KindUnavailable where the disk fails; produce
-// must then end. ctx also ends what the entry's methods wait for.
+// being read or made, and with one that is ErrDisk where the disk fails; produce must
+// then end. ctx also ends what the entry's methods wait for.
 func (c *Cache) Fill(ctx context.Context, key string, produce func(ctx context.Context, w io.Writer) error) (*Entry, error) {
 	it, err := c.findOrMake(nameOf(key), produce)
 	if err != nil {
@@ -85,7 +84,7 @@ type making struct {
 func (m *making) create() error {
 	file, err := os.OpenFile(m.path(), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return m.c.failed(err)
+		return m.c.refused(err)
 	}
 	m.c.mu.Lock()
 	m.file = file
@@ -140,11 +139,8 @@ func (m *making) put(p []byte, offset int64) (int, error) {
 		if err == nil {
 			return written, nil
 		}
-		if !isFull(err) {
-			return written, m.c.failed(err)
-		}
-		if !m.c.evict() {
-			return written, fmt.Errorf("%w: %w", ErrNoRoom, m.c.failed(err))
+		if !isFull(err) || !m.c.evict() {
+			return written, m.c.refused(err)
 		}
 	}
 }
