@@ -31,12 +31,22 @@ func formsFor(req *james.BlobsRequest) []form {
 	return []form{small, quick}
 }
 
+// maxWaiting bounds the streams that wait for their turn: who asked for one may have
+// gone long since.
+const maxWaiting = 1000
+
 // produce writes the stream of an order, when it is its turn.
 func (s *Supply) produce(ctx context.Context, o *order, f form, w io.Writer) error {
+	if s.waiting.Add(1) > s.maxWaiting {
+		s.waiting.Add(-1)
+		return james.Errorf(james.KindUnavailable, "stream", "%d others are to be made before it, which is the limit", s.maxWaiting)
+	}
 	select {
 	case s.makers <- struct{}{}:
+		s.waiting.Add(-1)
 		defer func() { <-s.makers }()
 	case <-ctx.Done():
+		s.waiting.Add(-1)
 		return james.Errorf(james.KindInterrupted, "stream", "%w", context.Cause(ctx))
 	}
 	return s.write(ctx, o, f, w)

@@ -2,7 +2,6 @@ package supply
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/trusch/jamesd/internal/server/cache"
@@ -71,16 +70,19 @@ func (s *Supply) find(ctx context.Context, o *order) (best key, found *cache.Ent
 // make makes the stream of an order for a device that waits, or reads along where
 // that is being done.
 func (s *Supply) make(ctx context.Context, o *order) (*Stream, error) {
-	if s.estimate(o) > s.cache.Stats().Limit/2 {
-		return s.direct(ctx, o), nil
+	if size := s.estimate(o); size > s.cache.Stats().Limit/2 || s.bypass.has(size) {
+		return s.direct(ctx, o)
 	}
 	k := o.key(quick)
 	e, err := s.cache.Fill(ctx, k.String(), func(ctx context.Context, w io.Writer) error {
 		s.counters.streams.Add(1)
-		return s.produce(ctx, o, quick, w)
+		var n counter
+		err := s.produce(ctx, o, quick, io.MultiWriter(w, &n))
+		s.refused(err, int64(n))
+		return err
 	})
-	if errors.Is(err, cache.ErrNoRoom) {
-		return s.direct(ctx, o), nil
+	if s.refused(err, 0) {
+		return s.direct(ctx, o)
 	}
 	if err != nil {
 		return nil, err
@@ -114,38 +116,4 @@ func (s *Supply) Resume(ctx context.Context, req *james.BlobsRequest, etag strin
 	}
 	s.counters.resumed.Add(1)
 	return streamOf(k, e)
-}
-
-// direct returns the stream of an order without the cache, which has no room for
-// it. It is made as it is read, and cannot be gone on with.
-func (s *Supply) direct(ctx context.Context, o *order) *Stream {
-	s.counters.streams.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	r, w := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.CloseWithError(s.produce(ctx, o, quick, w))
-	}()
-	return &Stream{&pipe{r, cancel, done}, "", func() (int64, bool) { return 0, false }}
-}
-
-// pipe is the reading end of a stream that is made as it is read.
-type pipe struct {
-	*io.PipeReader
-	cancel context.CancelFunc
-	done   <-chan struct{}
-}
-
-// Close ends the making and waits for it.
-func (p *pipe) Close() error {
-	p.cancel()
-	p.PipeReader.Close()
-	<-p.done
-	return nil
-}
-
-// Seek is for what can be read twice.
-func (p *pipe) Seek(int64, int) (int64, error) {
-	return 0, james.Errorf(james.KindInvalid, "stream", "it is made as it is read")
 }

@@ -36,6 +36,7 @@ type world struct {
 	dir   string
 	limit int64
 	end   func() // closes the cache
+	with  func(*supply.Options)
 }
 
 func newWorld(t testing.TB, limit int64) *world {
@@ -61,7 +62,11 @@ func (w *world) open() {
 	c, err := cache.Open(w.dir, w.limit)
 	must(w.t, err)
 	w.cache, w.end = c, func() { must(w.t, c.Close()) }
-	w.Supply = supply.New(supply.Options{Fleet: w.fleet, Cache: c, Log: w.log, Scratch: w.t.TempDir()})
+	o := supply.Options{Fleet: w.fleet, Cache: c, Log: w.log, Scratch: w.t.TempDir()}
+	if w.with != nil {
+		w.with(&o)
+	}
+	w.Supply = supply.New(o)
 }
 
 // restart ends what is being made and starts again.
