@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -83,7 +84,7 @@ func (s *Supply) begin(ctx context.Context, p pair) *work {
 // makePatch makes a patch and keeps it, or that it is not worth it. After an error,
 // which is about the contents or the cache, it is tried again when somebody asks.
 func (s *Supply) makePatch(ctx context.Context, p pair, f files) {
-	packed, err := s.worthwhile(ctx, f)
+	packed, err := s.try(ctx, f)
 	s.doubt(ctx, err, p.old, f.old)
 	s.doubt(ctx, err, p.new, f.new)
 	if err == nil {
@@ -117,6 +118,18 @@ func (s *Supply) keepPatch(ctx context.Context, f files, packed []byte) error {
 	}
 	defer e.Close()
 	return e.Wait()
+}
+
+// try does what worthwhile does. Whatever is wrong with two contents, also that one of
+// them cannot be read any more where it is mapped, is a failure of their patch alone.
+func (s *Supply) try(ctx context.Context, f files) (packed []byte, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			packed, err = nil, james.Errorf(james.KindInternal, "patch", "making it panicked: %v", p)
+		}
+	}()
+	return s.worthwhile(ctx, f)
 }
 
 // worthwhile returns a patch, compressed, or nil where it would save too little or

@@ -164,6 +164,27 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestPanics: what goes wrong with one patch is no matter for another.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 64<<20)
+	old := w.add("p", "v1", contents{"a": noisy(1, 100_000), "b": noisy(2, 50_000)})
+	new := w.add("p", "v2", contents{"a": edited(noisy(1, 100_000), 10_000), "b": edited(noisy(2, 50_000), 10_000)})
+	first := w.manifest(new).Entries[0].Digest
+	hold := func(_ context.Context, d james.Digest) {
+		if d == first {
+			panic("as a defect would")
+		}
+	}
+	w.blobs.hold.Store(&hold)
+	w.has("d", old)
+	w.want("d", new)
+	w.run()
+	if s := w.Stats(); s.Failed != 1 || s.Patches != 1 || s.Queued != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestQueueBound: however many pairs there are, no more than the limit wait.
 func TestQueueBound(t *testing.T) {
 	t.Parallel()
