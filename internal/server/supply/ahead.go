@@ -3,6 +3,7 @@ package supply
 import (
 	"context"
 	"io"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -46,7 +47,7 @@ func (a *ahead) note(o *order, k key) bool {
 		return false
 	}
 	a.count[k.String()] = 0
-	if len(a.asked) < maxAhead {
+	if len(a.asked) < maxAhead && !slices.ContainsFunc(a.asked, func(other *james.BlobsRequest) bool { return reflect.DeepEqual(other, o.req) }) {
 		a.asked = append(a.asked, o.req)
 	}
 	return true

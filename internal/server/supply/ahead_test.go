@@ -86,3 +86,20 @@ func TestPopular(t *testing.T) {
 		}
 	}
 }
+
+// TestPopularOnce: a stream that many ask for takes no place from another one.
+func TestPopularOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 64<<20)
+	p := w.add("p", "v1", contents{"a": noisy(1, 1000), "b": noisy(2, 1000)})
+	for range 80 {
+		w.get(ask(p, []int{0}))
+	}
+	for range 2 {
+		w.get(ask(p, []int{1}))
+	}
+	w.run()
+	if s := w.Stats(); s.Ahead != 2 {
+		t.Errorf("%+v", s)
+	}
+}
