@@ -2,29 +2,35 @@ package supply
 
 import (
 	"context"
-	"slices"
+
+	"github.com/trusch/jamesd/pkg/james"
 )
 
 // choose gives the items of an order the patches that are ready, and remembers the
 // pairs of packets of which some are not.
 func (s *Supply) choose(ctx context.Context, o *order) {
+	there := o.there()
 	for i, p := range o.req.Packets {
-		for _, have := range o.relatives(i) {
-			s.chooseFrom(ctx, o, i, have, pair{o.req.Have[have], p.Packet})
+		for _, have := range there {
+			if old := o.req.Have[have]; old != p.Packet {
+				s.chooseFrom(ctx, o, i, have, pair{old, p.Packet})
+			}
 		}
 	}
 }
 
-// relatives returns the places of the packets of BlobsRequest.Have: a packet that
-// changes little is most like the one that it takes the place of, so that comes first.
-func (o *order) relatives(packet int) []int {
-	var out []int
+// there returns the places of the packets of BlobsRequest.Have, each once: a packet
+// that changes little is most like the one that it takes the place of, so that comes
+// first.
+func (o *order) there() (places []int) {
+	seen := make(map[james.Digest]bool, len(o.req.Have))
 	for i, d := range o.req.Have {
-		if !d.IsZero() && d != o.req.Packets[packet].Packet && !slices.Contains(o.req.Have[:i], d) {
-			out = append(out, i)
+		if !d.IsZero() && !seen[d] {
+			places = append(places, i)
 		}
+		seen[d] = true
 	}
-	return out
+	return places
 }
 
 // chooseFrom looks for patches to the files of one packet. One that cannot be read
