@@ -9,9 +9,19 @@ import (
 )
 
 // TestUnreadable: a content that an undone transaction has left with a mode that
-// denies it to an agent which is not the superuser is fetched anew.
+// denies it to an agent which is not the superuser is fetched anew, and so is a part of
+// one that cannot be read to go on from.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
+	for name, change := range map[string]func(path string){
+		"whole": func(string) {},
+		"part":  func(path string) { must(t, os.Truncate(path, 500)) },
+	} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); testUnreadable(t, change) })
+	}
+}
+
+func testUnreadable(t *testing.T, change func(path string)) {
 	p := smallPacket(t, "p", 1, 1000)
 	s, d := newServer(p), newDevice(t)
 	var err error
@@ -22,6 +32,7 @@ func TestUnreadable(t *testing.T) {
 	must(t, d.start(s).Fetch(t.Context(), order(p.want())))
 	must(t, os.Chmod(d.dir+"/blobs", 0o777))
 	for _, name := range d.names() {
+		change(d.dir + "/blobs/" + name)
 		must(t, os.Chmod(d.dir+"/blobs/"+name, 0))
 	}
 	f, o, ended := d.start(s), order(p.want()), make(chan error)

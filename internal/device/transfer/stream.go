@@ -167,8 +167,13 @@ func (s *streaming) begin(h stream.Head) error {
 	if at == 0 {
 		offset = s.req.Packets[h.Packet].Offset
 	}
+	e := &l.Manifest.Entries[h.Entry]
 	var err error
-	s.w, err = s.t.open(&l.Manifest.Entries[h.Entry], offset, false)
+	if s.w, err = s.t.open(e, offset, false); err != nil && offset > 0 {
+		// The disk does not give back what is there: all of the content is asked for again.
+		s.t.log.WithError(err).WithField("path", e.Path.String()).Info("fetching a content anew of which a part cannot be read")
+		return onDisk(s.t.cache.drop(e.Digest))
+	}
 	return err
 }
 
