@@ -35,6 +35,9 @@ const (
 	better   = 1.15
 	overhead = 200 * time.Millisecond
 	maxTurns = 3
+	// slowServer is what any server makes of a stream in a second, in bytes: one that
+	// comes slower does so because of the link.
+	slowServer = 64e3
 	// packing is how much smaller a stream is than its contents where nobody knows.
 	packing = 0.3
 )
@@ -223,6 +226,7 @@ func (r *trial) costs(going way, bytes, content int64) (archive, stream cost) {
 		share := max(0, 1-float64(bytes)/float64(r.archives))
 		archive.bytes *= share
 		archive.content *= share
+		stream.bytes = max(stream.bytes, share*float64(r.stream)) // what is left may compress least
 	}
 	if going == byStream && r.size >= 0 {
 		stream.bytes = float64(max(0, r.size-bytes))
@@ -261,8 +265,11 @@ func (r *trial) worse(going way, m *meter, known *rates, bytes int64) bool {
 	archive, stream := r.costs(going, bytes, m.stored())
 	this, other, otherLink := archive, stream, link
 	if going == byStream {
-		// The server may still be making the stream: the archive would not wait for it.
-		this, other, otherLink = stream, archive, max(link, known.Link)
+		this, other = stream, archive
+		if link > slowServer {
+			// It may still be making the stream: the archive would not wait for it.
+			otherLink = max(link, known.Link)
+		}
 	}
 	decode := m.decode()
 	if decode == 0 {

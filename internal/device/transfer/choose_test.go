@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -109,6 +110,43 @@ func TestSecondThoughts(t *testing.T) {
 			if !row.twice && s.served > 2_000_000+700_000 {
 				t.Errorf("%d bytes were served", s.served)
 			}
+		})
+	}
+}
+
+// TestNoSecondThoughts: what only seems to be the slower way is not left.
+func TestNoSecondThoughts(t *testing.T) {
+	t.Parallel()
+	uneven := map[string][]byte{"a": bytes.Repeat([]byte("all the same "), 300_000), "b": noise(1, 800_000)}
+	even := map[string][]byte{"a": noise(1, 200_000), "b": noise(2, 200_000)}
+	for _, row := range []struct {
+		name, format string
+		contents     map[string][]byte
+		way          string
+		offer        int64
+		rates        string
+		rate         int
+	}{
+		{"what is left of the archive compresses least", archive.FormatXz, uneven, "archive", 1_000_000, `{"link":1e5,"decode":{"xz":1e8,"stream":1e8}}`, 100_000},
+		{"the link is not what it was", archive.FormatTar, even, "stream", 300_000, `{"link":1e8,"decode":{"stream":1e9,"tar":1e9}}`, 20_000},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPacket(t, "p", row.format, row.contents)
+			s, d := newServer(p), newDevice(t)
+			s.offer = offers(row.offer)
+			must(t, os.WriteFile(d.dir+"/"+transfer.RatesFile, []byte(row.rates), 0o600))
+			s.body = func(ctx context.Context, kind string, _ int64, r io.Reader) io.Reader {
+				if kind != row.way {
+					t.Errorf("it is fetched by %s", kind)
+				}
+				return slow(ctx, r, row.rate)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				f, o := d.start(s), order(p.want())
+				must(t, f.Fetch(t.Context(), o))
+				d.check(f, []*packet{p}, o)
+			})
 		})
 	}
 }
