@@ -3,7 +3,6 @@ package xz
 import (
 	"bytes"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -38,7 +37,7 @@ type aheadBlock struct {
 	raw      bytes.Reader
 	rawErr   error         // with which raw ended, nil if it is all there
 	ready    chan struct{} // closed when what follows is set
-	content  []byte        // what is left of it
+	content  [][]byte      // what is left of it
 	err      error         // after the content, io.EOF if all is right
 	unpadded int64
 	size     int64
@@ -138,28 +137,25 @@ func (a *ahead) start(b *aheadBlock) {
 	})
 }
 
-// decode returns the content of a block, and with what it ends.
-func (a *ahead) decode(r *blockReader, b *aheadBlock) (out []byte, err error) {
-	const step = 1 << 20
-	if b.block.content < 64*b.block.compressed { // it is not likely to be a lie
-		out = make([]byte, 0, b.block.content)
-	}
+// pieceSize is how much content of a block is decoded at a time.
+const pieceSize = 1 << 20
+
+// decode returns the content of a block, and with what it ends. It takes no more memory
+// than there is content, whatever the header says.
+func (a *ahead) decode(r *blockReader, b *aheadBlock) (out [][]byte, err error) {
 	err = r.begin(&rawReader{&b.raw, b.rawErr}, b.block, b.flags)
-	for err == nil {
+	for left := b.block.content; err == nil; {
 		if a.stopped.Load() {
 			return nil, errClosed
 		}
-		if int64(len(out)) < b.block.content {
-			out = slices.Grow(out, int(min(step, b.block.content-int64(len(out)))))
-		}
-		var n int
 		// There is at least a byte of room where the end is still to come.
-		room := out[len(out):min(cap(out), len(out)+step)]
-		if len(room) == 0 {
-			room = make([]byte, 1)
+		piece, n := make([]byte, max(1, min(pieceSize, left))), 0
+		for n < len(piece) && err == nil {
+			var more int
+			more, err = r.Read(piece[n:])
+			n += more
 		}
-		n, err = r.Read(room)
-		out = out[:min(len(out)+n, cap(out))]
+		out, left = append(out, piece[:n]), left-int64(n)
 	}
 	return out, err
 }
@@ -208,11 +204,15 @@ func (r *rawReader) failed(err error) error {
 // Read reads content, once it is there.
 func (b *aheadBlock) Read(p []byte) (int, error) {
 	<-b.ready
+	for len(b.content) > 0 && len(b.content[0]) == 0 {
+		b.content[0] = nil // as soon as it was read
+		b.content = b.content[1:]
+	}
 	if len(b.content) == 0 {
 		return 0, b.err
 	}
-	n := copy(p, b.content)
-	b.content = b.content[n:]
+	n := copy(p, b.content[0])
+	b.content[0] = b.content[0][n:]
 	return n, nil
 }
 

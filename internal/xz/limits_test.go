@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"testing"
 
@@ -50,14 +51,14 @@ func TestMemory(t *testing.T) {
 	raw, large := sample(3<<20), make([]byte, 80<<20)
 	for _, row := range []struct {
 		name    string
-		limit   uint64
+		limit   int64
 		pack    func() []byte
 		workers int
 	}{
 		{"-6", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T1") }, 1},
 		{"-6, many blocks", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T2", "--block-size=32768") }, 1},
 		{"-6, many blocks, ahead", 4 << 20, func() []byte { return xzTool(t, raw, "-6", "-T2", "--block-size=32768") }, 4},
-		{"-9, large blocks, ahead", 140 << 20, func() []byte { return xzTool(t, large, "-9", "-T2", "--block-size=8MiB") }, 8},
+		{"-9, large blocks, ahead", 130 << 20, func() []byte { return xzTool(t, large, "-9", "-T2", "--block-size=8MiB") }, 8},
 		{"-9, many streams", 65 << 20, func() (out []byte) {
 			for part := range slices.Chunk(raw, 1<<20) {
 				out = append(out, xzTool(t, part, "-9", "-T1")...)
@@ -71,10 +72,15 @@ func TestMemory(t *testing.T) {
 			w.look()
 			before := w.peak
 			x := xz.NewReader(w, xz.Options{MaxWindow: window, Workers: row.workers})
-			if _, err := io.Copy(io.Discard, x); err != nil {
-				t.Fatal(err)
+			for err := error(nil); err != io.EOF; _, err = io.CopyN(io.Discard, x, 4<<20) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.look()
 			}
-			if used := w.peak - before; used > row.limit {
+			used := w.peak - before
+			t.Logf("%d KiB alive", used>>10)
+			if used > row.limit {
 				t.Errorf("%d KiB alive, the limit is %d", used>>10, row.limit>>10)
 			}
 			x.Close()
@@ -86,14 +92,17 @@ func TestMemory(t *testing.T) {
 type heapWatch struct {
 	r        io.Reader
 	n, every int
-	peak     uint64
+	peak     int64
 }
 
+// look counts what the collector finds alive, and not what workers have let go of since.
+// What a pool holds is let go of the second time.
 func (h *heapWatch) look() {
 	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	h.peak = max(h.peak, m.HeapAlloc)
+	runtime.GC()
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	h.peak = max(h.peak, int64(live[0].Value.Uint64()))
 }
 
 func (h *heapWatch) Read(p []byte) (int, error) {
