@@ -33,6 +33,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"limited": cmdLimited,
 	"proxy":   cmdProxy,
 	"carried": cmdCarried,
+	"resets":  cmdResets,
 	"arch":    cmdArch,
 	"build":   cmdBuild,
 	"runs":    cmdRuns,

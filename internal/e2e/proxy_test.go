@@ -13,8 +13,8 @@ import (
 // `proxy pass` carries everything, `proxy cut BYTES` closes the first connection that
 // has carried that many bytes towards the device, `proxy hang BYTES` lets it stall,
 // and later ones pass; `proxy cuts BYTES` closes every connection after so many,
-// `proxy slow BYTES` carries so many in a second, `proxy reset PERCENT BYTES` resets
-// a share of the connections after at most so many.
+// and with `proxy cuts BYTES PERCENT` resets such a share of them before that;
+// `proxy slow BYTES` carries so many in a second.
 func cmdProxy(ts *testscript.TestScript, neg bool, args []string) {
 	link := linktest.Link{Target: ts.Getenv("JAMESD_ADDR")}
 	switch words := append(args, "", ""); {
@@ -25,12 +25,13 @@ func cmdProxy(ts *testscript.TestScript, neg bool, args []string) {
 		link.First, link.Hang = number(ts, args[1]), true
 	case words[0] == "cuts" && len(args) == 2:
 		link.Each = number(ts, args[1])
+	case words[0] == "cuts" && len(args) == 3:
+		link.Each, link.Reset = number(ts, args[1]), int(number(ts, args[2]))
+		link.ResetWithin = link.Each
 	case words[0] == "slow" && len(args) == 2:
 		link.Rate = int(number(ts, args[1]))
-	case words[0] == "reset" && len(args) == 3:
-		link.Reset, link.ResetWithin = int(number(ts, args[1])), number(ts, args[2])
 	default:
-		ts.Fatalf("usage: proxy pass | proxy cut|hang|cuts|slow BYTES | proxy reset PERCENT BYTES")
+		ts.Fatalf("usage: proxy pass | proxy cut|hang|cuts|slow BYTES | proxy cuts BYTES PERCENT")
 	}
 	p, err := linktest.Listen(link)
 	ts.Check(err)
@@ -47,29 +48,38 @@ func number(ts *testscript.TestScript, s string) int64 {
 	return n
 }
 
-// handshake is what the server sends for one connection more: the handshake of TLS,
-// and the poll or the header of an answer that is asked for again.
-const handshake = 5 << 10
-
-// cmdCarried notes what the last proxy has carried towards the device: `carried
-// NAME` puts it into $NAME. `carried NAME MOST [PERCENT]` fails where it is more than
-// MOST bytes by 2 percent, or so many, not counting the handshakes of connections but
-// the first two.
+// cmdCarried notes what the last proxy has carried towards the device, handshakes and
+// all: `carried NAME` puts it into $NAME. `carried NAME IDEAL [TIMES]` fails where it is
+// more than IDEAL bytes, or as much so many times, by 2 percent, or less than half of it,
+// which then did not go that way.
 func cmdCarried(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 3 {
-		ts.Fatalf("usage: carried NAME [MOST [PERCENT]]")
+		ts.Fatalf("usage: carried NAME [IDEAL [TIMES]]")
 	}
-	n, connections := worldOf(ts).proxy.Carried()
+	p := worldOf(ts).proxy
+	n, connections := p.Carried()
 	ts.Setenv(args[0], fmt.Sprint(n))
-	ts.Logf("carried %d bytes over %d connections", n, connections)
+	ts.Logf("carried %d bytes over %d connections, of which %d were reset", n, connections, p.Resets())
 	if len(args) == 1 {
 		return
 	}
-	most, percent := number(ts, args[1]), int64(2)
+	ideal := number(ts, args[1])
 	if len(args) == 3 {
-		percent = number(ts, args[2])
+		ideal *= number(ts, args[2])
 	}
-	if limit := most*(100+percent)/100 + handshake*max(0, connections-2); n > limit {
-		ts.Fatalf("carried %d bytes over %d connections, the limit is %d", n, connections, limit)
+	ts.Logf("%.2f %% of the ideal", 100*float64(n)/float64(ideal))
+	if n > ideal*102/100 || n < ideal/2 {
+		ts.Fatalf("carried %d bytes over %d connections, the ideal is %d", n, connections, ideal)
+	}
+}
+
+// cmdResets checks that the last proxy has reset at least so many connections: `resets
+// LEAST`.
+func cmdResets(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: resets LEAST")
+	}
+	if n := worldOf(ts).proxy.Resets(); n < number(ts, args[0]) {
+		ts.Fatalf("%d connections were reset", n)
 	}
 }

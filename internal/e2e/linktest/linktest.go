@@ -26,7 +26,7 @@ type Link struct {
 	// Each closes every connection that has carried so many bytes to the client.
 	Each int64
 	// Reset is the share of connections, in percent, that are reset after at most
-	// ResetWithin bytes.
+	// ResetWithin bytes, Each or not. Which of them is the same in every run.
 	Reset       int
 	ResetWithin int64
 }
@@ -38,6 +38,7 @@ type Proxy struct {
 	bucket *bucket
 
 	carried, connections atomic.Int64
+	resets               atomic.Int64
 	first                sync.Once
 	mu                   sync.Mutex
 	chance               *rand.Rand
@@ -67,6 +68,9 @@ func (p *Proxy) Addr() string { return p.l.Addr().String() }
 // connections over which they went.
 func (p *Proxy) Carried() (bytes, connections int64) { return p.carried.Load(), p.connections.Load() }
 
+// Resets returns how many connections were reset.
+func (p *Proxy) Resets() int64 { return p.resets.Load() }
+
 // Close ends the proxy and its connections.
 func (p *Proxy) Close() {
 	p.mu.Lock()
@@ -86,12 +90,21 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
+		_ = in.(*net.TCPConn).SetWriteBuffer(inFlight)
 		if p.keep(in) {
 			p.connections.Add(1)
 			p.done.Go(func() { p.carry(in) })
 		}
 	}
 }
+
+// How much of a connection the link holds, in bytes: what is on its way to the client,
+// and is lost when the connection is reset, and what the server has sent and was not
+// carried yet.
+const (
+	inFlight = 16 << 10
+	held     = 256 << 10
+)
 
 // keep notes a connection, so that Close ends it.
 func (p *Proxy) keep(c net.Conn) bool {
@@ -119,6 +132,7 @@ func (p *Proxy) carry(in net.Conn) {
 		return
 	}
 	defer p.end(out)
+	_ = out.(*net.TCPConn).SetReadBuffer(held)
 	p.done.Go(func() {
 		_, _ = io.Copy(out, in)
 		p.end(out)
@@ -126,6 +140,7 @@ func (p *Proxy) carry(in net.Conn) {
 	switch err := p.down(in, out, p.fate()); {
 	case errors.Is(err, errReset):
 		_ = in.(*net.TCPConn).SetLinger(0)
+		p.resets.Add(1)
 	case errors.Is(err, errFirst):
 		p.firstFate(in, out)
 	}

@@ -102,7 +102,26 @@ func TestReset(t *testing.T) {
 			whole++
 		}
 	}
-	if whole < 3 || whole > 17 {
-		t.Errorf("%d of 20 connections were not reset", whole)
+	if whole < 3 || whole > 17 || p.Resets() != int64(20-whole) {
+		t.Errorf("%d of 20 connections were not reset, %d were", whole, p.Resets())
+	}
+}
+
+// TestResetAndCut: what is not reset is cut where all are.
+func TestResetAndCut(t *testing.T) {
+	t.Parallel()
+	p, err := linktest.Listen(linktest.Link{Target: serve(t), Each: 100_000, Reset: 5, ResetWithin: 100_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	cut := int64(0)
+	for range 100 {
+		if read(t, p) == 100_000 {
+			cut++
+		}
+	}
+	if resets := p.Resets(); resets < 1 || resets > 15 || cut+resets != 100 {
+		t.Errorf("of 100 connections %d were reset and %d cut", resets, cut)
 	}
 }
