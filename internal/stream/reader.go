@@ -6,18 +6,19 @@ import (
 	"io"
 
 	"github.com/trusch/jamesd/internal/delta"
+	"github.com/trusch/jamesd/internal/readahead"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// Reader reads a stream, piece by piece. It is for one goroutine. After an error it
-// fails with that error for ever.
+// Reader reads a stream, piece by piece. It is for one goroutine; another one of its own
+// decompresses ahead. After an error it fails with that error for ever.
 type Reader struct {
-	source source
-	plain  *bufio.Reader // what the frame decompresses to
-	close  func()
-	heads  headCode
-	codec  Codec // 0 before it is known
-	err    error
+	in    io.Reader
+	plain *bufio.Reader // what the frame decompresses to
+	close func()
+	heads headCode
+	codec Codec // 0 before it is known
+	err   error
 
 	batch   []byte
 	patches []*delta.Patch // of the batch, which come next
@@ -28,10 +29,11 @@ type Reader struct {
 // NewReader returns a reader of the stream in r, of which it has read nothing yet. It
 // reads r to its end, and ahead of the pieces.
 func NewReader(r io.Reader) *Reader {
-	return &Reader{source: source{r: r}, heads: newHeadCode(), close: func() {}}
+	return &Reader{in: r, heads: newHeadCode(), close: func() {}}
 }
 
-// Close releases what the reader holds, and ends it. It always succeeds.
+// Close releases what the reader holds, and ends it, when a read under way of what is
+// below has returned. It always succeeds.
 func (r *Reader) Close() error {
 	r.close()
 	r.err, r.plain, r.batch, r.patches, r.patch = errReaderClosed, nil, nil, nil, nil
@@ -108,10 +110,11 @@ func (r *Reader) next() (Head, error) {
 
 // begin reads what stands before the frame.
 func (r *Reader) begin() error {
-	in := bufio.NewReaderSize(&r.source, 32<<10)
+	below := &source{r: r.in}
+	in := bufio.NewReaderSize(below, 32<<10)
 	var prefix [prefixSize]byte
 	if _, err := io.ReadFull(in, prefix[:]); err != nil {
-		return err
+		return below.explain(err)
 	}
 	if [len(magic)]byte(prefix[:]) != magic || prefix[len(magic)] != version {
 		return corrupt("it does not begin as one of version %d", version)
@@ -121,9 +124,16 @@ func (r *Reader) begin() error {
 	if err != nil {
 		return err
 	}
-	r.codec, r.plain, r.close = codec, bufio.NewReaderSize(plain, 32<<10), release
+	ahead := readahead.New(&explained{plain, below}, readahead.Options{Chunk: chunkSize, Chunks: chunks})
+	r.codec, r.plain, r.close = codec, bufio.NewReaderSize(ahead, 32<<10), func() { ahead.Close(); release() }
 	return nil
 }
+
+// What is decompressed ahead, in bytes: a block of zstd at a time.
+const (
+	chunkSize = 128 << 10
+	chunks    = 4
+)
 
 func (r *Reader) skip() error {
 	r.patch = nil
@@ -204,13 +214,14 @@ var errEnd = errors.New("the proper end")
 // explain says what an error means that came while reading.
 func (r *Reader) explain(err error) error {
 	var known *james.Error
+	var failed *sourceError
 	switch {
 	case err == errEnd:
 		return io.EOF
+	case errors.As(err, &failed):
+		return failed.error
 	case errors.As(err, &known):
 		return err
-	case r.source.err != nil:
-		return r.source.err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return corrupt("it ends too early")
 	}
@@ -233,4 +244,28 @@ func (s *source) Read(b []byte) (int, error) {
 		s.err = err
 	}
 	return n, err
+}
+
+// explain returns the error that is behind one of a codec.
+func (s *source) explain(err error) error {
+	if err == nil || s.err == nil {
+		return err
+	}
+	return &sourceError{s.err}
+}
+
+// sourceError is an error of what is below a reader.
+type sourceError struct{ error }
+
+func (e *sourceError) Unwrap() error { return e.error }
+
+// explained is what a codec decompresses from a source.
+type explained struct {
+	io.Reader
+	below *source
+}
+
+func (e *explained) Read(b []byte) (int, error) {
+	n, err := e.Reader.Read(b)
+	return n, e.below.explain(err)
 }

@@ -6,7 +6,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/trusch/jamesd/internal/readahead"
 )
 
 // What is read ahead of the decoder: chunks of a few TLS records.
@@ -18,110 +19,54 @@ const (
 // ahead reads a body in a goroutine of its own, so that the network and the
 // decoder work at the same time.
 type ahead struct {
-	meter  *meter
-	now    func() time.Time
-	full   chan chunk
-	empty  chan []byte
-	ctx    context.Context
+	*readahead.Reader
+	body   *body
 	cancel context.CancelFunc
-	done   sync.WaitGroup
 	turned atomic.Bool // nothing more of the body is of use
 
-	rest []byte
-	held []byte // what rest is in
-	err  error  // how the body ended, once it was read
+	mu  sync.Mutex
+	err error // how the body ended, once that was read
 }
 
-type chunk struct {
-	b   []byte
-	err error
-}
-
-// readAhead reads b until it ends or Close is called. The body must end with ctx,
-// which cancel ends.
-func readAhead(ctx context.Context, cancel context.CancelFunc, b *body) *ahead {
-	a := &ahead{meter: b.t.meter, now: b.t.o.Now, full: make(chan chunk, chunks), empty: make(chan []byte, chunks), ctx: ctx, cancel: cancel}
-	for range chunks {
-		a.empty <- nil // made when they are needed
-	}
-	a.done.Go(func() {
-		defer b.Close()
-		defer close(a.full)
-		a.fill(ctx, b)
-	})
+// readAhead reads b until it ends or Close is called. The body must end with the
+// context that cancel ends.
+func readAhead(cancel context.CancelFunc, b *body) *ahead {
+	a := &ahead{body: b, cancel: cancel}
+	m := b.t.meter
+	a.Reader = readahead.New(source{a}, readahead.Options{Chunk: chunkSize, Chunks: chunks, Full: m.held, Empty: m.wait, Now: b.t.o.Now})
 	return a
 }
 
-func (a *ahead) fill(ctx context.Context, b *body) {
-	for {
-		var buf []byte
-		select {
-		case buf = <-a.empty:
-		default:
-			begun := a.now()
-			select {
-			case buf = <-a.empty:
-			case <-ctx.Done():
-				return
-			}
-			a.meter.held(a.now().Sub(begun))
-		}
-		if buf == nil {
-			buf = make([]byte, chunkSize)
-		}
-		n, err := b.Read(buf)
-		if errors.Is(err, errSwitch) {
-			a.turned.Store(true)
-		}
-		a.full <- chunk{buf[:n], err} // as many as there is room for
-		if err != nil {
-			return
-		}
+// source is the body of an ahead.
+type source struct{ *ahead }
+
+func (s source) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	if errors.Is(err, errSwitch) {
+		s.turned.Store(true)
 	}
+	return n, err
 }
 
 // Read returns what has arrived. After an error it returns that again.
-func (a *ahead) Read(p []byte) (int, error) {
-	for len(a.rest) == 0 {
-		if a.err != nil {
-			return 0, a.err
-		}
-		a.next()
-	}
-	n := copy(p, a.rest)
-	a.rest = a.rest[n:]
-	return n, nil
-}
-
-func (a *ahead) next() {
-	if a.held != nil {
-		a.empty <- a.held
-		a.held = nil
-	}
+func (a *ahead) Read(p []byte) (n int, err error) {
 	if a.turned.Load() {
-		a.err = errSwitch
-		return
+		err = errSwitch
+	} else {
+		n, err = a.Reader.Read(p)
 	}
-	var c chunk
-	var more bool
-	select {
-	case c, more = <-a.full:
-	default:
-		begun := a.now()
-		c, more = <-a.full
-		a.meter.wait(a.now().Sub(begun))
+	if err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.err = err
 	}
-	if !more { // it was stopped while the decoder had enough to do
-		c.err = context.Cause(a.ctx)
-	}
-	a.rest, a.held, a.err = c.b, c.b[:cap(c.b)], c.err
+	return n, err
 }
 
-// starved reports whether the next Read has to wait for the network.
-func (a *ahead) starved() bool { return len(a.rest) == 0 && len(a.full) == 0 }
-
-// failure returns why the body broke off, if it did.
+// failure returns why the body broke off, if it did and that was read.
 func (a *ahead) failure() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.err == io.EOF {
 		return nil
 	}
@@ -131,5 +76,6 @@ func (a *ahead) failure() error {
 // Close ends the reading, and returns when nothing is read any more.
 func (a *ahead) Close() {
 	a.cancel()
-	a.done.Wait()
+	a.Reader.Close()
+	a.body.Close()
 }

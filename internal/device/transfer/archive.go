@@ -29,7 +29,7 @@ func (t *transfer) fromArchive(ctx context.Context, l lack) error {
 		return t.o.Server.Archive(ctx, l.Packet.Digest, a, offset)
 	}}
 	t.meter = newMeter(t.o.Now)
-	in := readAhead(ctx, cancel, b)
+	in := readAhead(cancel, b)
 	t.in = in
 	x := &unpacking{t: t, l: l, left: make(map[*james.Entry]bool)}
 	for _, k := range l.entries {
@@ -37,13 +37,14 @@ func (t *transfer) fromArchive(ctx context.Context, l lack) error {
 	}
 	x.enough = func() bool { _, n := t.meter.elapsed(); return a.Size-n > tail }
 	err = archive.Extract(ctx, in, l.Manifest, x.file)
+	broke := in.failure()
 	in.Close()
 	t.f.rates.learn(t.meter, a.Format, true)
 	switch {
 	case errors.Is(err, errEnough):
 		return nil
-	case in.failure() != nil && !isOnDisk(err):
-		return in.failure()
+	case broke != nil && !isOnDisk(err):
+		return broke
 	case err == nil && len(x.left) > 0:
 		return james.Errorf(james.KindCorrupt, name, "does not have %d of the files that are wanted", len(x.left))
 	}

@@ -18,17 +18,18 @@ func (t *transfer) fromStream(ctx context.Context, lacks []lack) error {
 	t.meter = newMeter(t.o.Now)
 	b := &body{t: t, ctx: ctx, name: "stream of contents", size: -1}
 	b.open = t.opener(b, req)
-	in := readAhead(ctx, cancel, b)
+	in := readAhead(cancel, b)
 	t.in = in
 	s := &streaming{t: t, lacks: lacks, req: req, in: stream.NewReader(in)}
 	err := s.all()
-	_ = s.in.Close() // it always succeeds
+	broke := in.failure()
 	in.Close()
+	_ = s.in.Close() // it always succeeds
 	if decoder := decoders[s.in.Codec()]; decoder != "" {
 		t.f.rates.learn(t.meter, decoder, t.trial != nil && t.trial.exact)
 	}
-	if in.failure() != nil && err != nil && !isOnDisk(err) {
-		return in.failure()
+	if broke != nil && err != nil && !isOnDisk(err) {
+		return broke
 	}
 	return err
 }

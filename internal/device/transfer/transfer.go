@@ -212,7 +212,7 @@ func (t *transfer) arrived(ctx context.Context, n int) error {
 }
 
 // starved reports whether what comes next has to be waited for.
-func (t *transfer) starved() bool { return t.in.starved() }
+func (t *transfer) starved() bool { return t.in.Starved() }
 
 // use gives room free for a part of a file that is stored next.
 func (t *transfer) use(n int64) {
