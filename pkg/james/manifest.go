@@ -277,10 +277,27 @@ func (m *Manifest) Validate() error {
 			return Errorf(KindInvalid, m.Entries[i].Path.String(), "is listed twice or out of order")
 		}
 	}
+	above := make(map[Path]bool, len(m.Entries)/8)
 	for i := range m.Entries {
-		if err := m.checkEntry(&m.Entries[i]); err != nil {
+		e := &m.Entries[i]
+		if err := m.checkAbove(e, above); err != nil {
 			return err
 		}
+		if err := m.checkEntry(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAbove returns an error where an entry lies below something that is not a
+// directory. above are the paths that are known to be none of that.
+func (m *Manifest) checkAbove(e *Entry, above map[Path]bool) error {
+	for dir := e.Path.Parent(); dir != "." && !above[dir]; dir = dir.Parent() {
+		if parent, ok := m.Entry(dir); ok && parent.Type != TypeDir {
+			return Errorf(KindInvalid, e.Path.String(), "lies below %s, which is a %s", dir, parent.Type)
+		}
+		above[dir] = true
 	}
 	return nil
 }
@@ -322,18 +339,12 @@ func (m *Manifest) checkReplaces() error {
 }
 
 func (m *Manifest) checkEntry(e *Entry) error {
-	name := e.Path.String()
-	fail := func(format string, args ...any) error { return Errorf(KindInvalid, name, format, args...) }
+	fail := func(format string, args ...any) error { return Errorf(KindInvalid, e.Path.String(), format, args...) }
 	if p, err := ParsePath(string(e.Path)); err != nil || p != e.Path {
 		return fail("is not a canonical path")
 	}
 	if e.Path == "." && e.Type != TypeDir {
 		return fail("is the install root and must be a directory")
-	}
-	for dir := e.Path.Parent(); dir != "."; dir = dir.Parent() {
-		if parent, ok := m.Entry(dir); ok && parent.Type != TypeDir {
-			return fail("lies below %s, which is a %s", dir, parent.Type)
-		}
 	}
 	isFile, isNode := e.Type == TypeFile, e.Type == TypeChar || e.Type == TypeBlock
 	switch {

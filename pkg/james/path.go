@@ -2,6 +2,7 @@ package james
 
 import (
 	"encoding/hex"
+	"path"
 	"strings"
 	"unicode/utf8"
 )
@@ -32,22 +33,21 @@ func ParsePath(name string) (Path, error) {
 	case len(name) > MaxPathLen:
 		return "", Errorf(KindInvalid, "path", "%.60q... has %d bytes, the limit is %d", name, len(name), MaxPathLen)
 	}
-	var parts []string
-	for _, c := range strings.Split(name, "/") {
+	canonical := true
+	for c := range strings.SplitSeq(name, "/") {
 		switch {
 		case c == "" || c == ".":
-			continue
+			canonical = false
 		case c == "..":
 			return "", Errorf(KindInvalid, "path", "%q has a \"..\" component", name)
 		case len(c) > MaxComponentLen:
 			return "", Errorf(KindInvalid, "path", "%.60q... has a component of %d bytes, the limit is %d", name, len(c), MaxComponentLen)
 		}
-		parts = append(parts, c)
 	}
-	if len(parts) == 0 {
-		return ".", nil
+	if canonical {
+		return Path(name), nil
 	}
-	return Path(strings.Join(parts, "/")), nil
+	return Path(path.Clean(name)), nil
 }
 
 // Parent returns the directory that holds p; the parent of the root is the root.

@@ -179,9 +179,10 @@ func failure(path string, err error) error {
 		err = pe.Err
 	}
 	known = james.Errorf(kindOf(err), path, "%w", err)
-	switch uid := os.Geteuid(); {
-	case uid != 0 && errors.Is(err, os.ErrPermission):
-		return known.WithHint("run jamesc as root, or let user %d, as whom it runs, write there", uid)
+	switch {
+	case errors.Is(err, os.ErrNotExist): // so often that it is asked first
+	case errors.Is(err, os.ErrPermission) && os.Geteuid() != 0:
+		return known.WithHint("run jamesc as root, or let user %d, as whom it runs, write there", os.Geteuid())
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return known.WithHint("free room, or names where it has no more of them, on its file system")
 	case errors.Is(err, syscall.EROFS):

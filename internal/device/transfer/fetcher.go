@@ -86,6 +86,10 @@ type Fetcher struct {
 	cache *cache
 	rates *rates
 	pause backoff.Backoff
+	// manifests are those of the current plan that were asked for, as many as may be
+	// held in memory.
+	manifests   map[james.Digest]*james.Manifest
+	heldEntries int
 	// archives are those of packets of which nobody has told the archive.
 	archives map[james.Digest]james.Archive
 	// unreachable says that the last call failed for the want of the server.
@@ -124,7 +128,7 @@ func New(o Options) (*Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fetcher{o: o, cache: c, rates: loadRates(o.State), archives: make(map[james.Digest]james.Archive),
+	return &Fetcher{o: o, cache: c, rates: loadRates(o.State), manifests: make(map[james.Digest]*james.Manifest), archives: make(map[james.Digest]james.Archive),
 		pause: backoff.Backoff{First: bodyFirst, Limit: bodyLimit, Rand: o.Rand}}, nil
 }
 

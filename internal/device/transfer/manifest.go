@@ -7,12 +7,32 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-const manifestDir = "manifests"
+const (
+	manifestDir = "manifests"
+	// maxHeldEntries is how many entries of manifests are kept in memory for the time
+	// between fetching and applying, which may be long: some megabytes.
+	maxHeldEntries = 8 << 10
+)
 
 func manifestName(d james.Digest) string { return manifestDir + "/" + d.String() }
 
 // Manifest returns the manifest of a packet.
 func (f *Fetcher) Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
+	if m := f.manifests[p.Digest]; m != nil {
+		return m, nil
+	}
+	m, err := f.loadManifest(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if f.heldEntries += len(m.Entries); f.heldEntries <= maxHeldEntries {
+		f.manifests[p.Digest] = m
+	}
+	return m, nil
+}
+
+// loadManifest returns the manifest of a packet from the disk, or else from the server.
+func (f *Fetcher) loadManifest(ctx context.Context, p *james.Packet) (*james.Manifest, error) {
 	if raw, err := f.o.State.ReadFile(manifestName(p.Digest), james.MaxManifest); err == nil {
 		if m, err := james.DecodeManifest(bytes.NewReader(raw), p.Digest); err == nil {
 			return m, nil
@@ -53,6 +73,8 @@ func (f *Fetcher) pay(ctx context.Context, n int) error {
 
 // keepManifests removes the manifests that the plan does not need.
 func (f *Fetcher) keepManifests(plan *james.Plan) {
+	clear(f.manifests)
+	f.heldEntries = 0
 	keep := make(map[string]bool)
 	if plan != nil {
 		for _, s := range plan.Steps {

@@ -55,19 +55,25 @@ func (b *builder) metaOf(path string) (*meta, error) {
 // of the nearest directory above it that exists.
 func (b *builder) area(path string) (int, error) {
 	dir := parent(path)
-	for {
-		if at, ok := b.areaOf[dir]; ok {
-			return at, nil
-		}
-		info, err := b.i.Disk.Lstat(dir)
-		if err == nil && info.IsDir() {
-			break
-		}
-		if err != nil && james.KindOf(err) != james.KindNotFound {
-			return 0, err
-		}
-		dir = parent(dir)
+	at, ok := b.areaOf[dir]
+	if ok {
+		return at, nil
 	}
+	info, err := b.i.Disk.Lstat(dir)
+	switch {
+	case err == nil && info.IsDir():
+		at, err = b.areaAt(dir)
+	case err == nil || james.KindOf(err) == james.KindNotFound:
+		at, err = b.area(dir)
+	}
+	if err == nil {
+		b.areaOf[dir] = at
+	}
+	return at, err
+}
+
+// areaAt returns the index of the work area for what is in a directory that exists.
+func (b *builder) areaAt(dir string) (int, error) {
 	mount, err := b.i.Disk.Mount(dir)
 	if err != nil {
 		return 0, err
@@ -86,6 +92,5 @@ func (b *builder) area(path string) (int, error) {
 		b.mounts[mount] = at
 		b.areas = append(b.areas, &area{Top: james.Path(top), Time: info.Time, Inode: info.Ino})
 	}
-	b.areaOf[dir] = at
 	return at, nil
 }

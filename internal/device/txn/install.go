@@ -1,7 +1,9 @@
 package txn
 
 import (
+	"errors"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -74,16 +76,14 @@ func (b *builder) listedDir(s *step, e *james.Entry) (mkdirs, finish []*op, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	onDisk, err := b.i.Disk.Exists(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(mkdirs) == 0 && onDisk && b.differs(s, e) {
+	if len(mkdirs) == 0 && b.differs(s, e) {
 		was, err := b.metaOf(path)
-		if err != nil {
+		switch {
+		case err == nil:
+			finish = append(finish, &op{Kind: opMeta, Path: james.Path(path), Area: at, Was: was, entry: e})
+		case !errors.Is(err, os.ErrNotExist): // where an earlier step makes it
 			return nil, nil, err
 		}
-		finish = append(finish, &op{Kind: opMeta, Path: james.Path(path), Area: at, Was: was, entry: e})
 	}
 	if !e.Time.IsZero() {
 		finish = append([]*op{{Kind: opTime, Path: james.Path(path), Area: at, entry: e}}, finish...)

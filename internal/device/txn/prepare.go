@@ -39,7 +39,7 @@ type builder struct {
 	// gone are the directories of old packets, which may be left without a use.
 	gone   map[string]bool
 	mounts map[uint64]int // the work areas
-	areaOf map[string]int // by directory that exists
+	areaOf map[string]int // by directory, that is there or not
 	toCome map[string]bool
 	// isConfig tells the configuration files of a manifest, localMeta has the local
 	// ones that have another mode or owner than their packet gave them.
@@ -221,14 +221,14 @@ func fetchManifest(ctx context.Context, src Source, p *james.Packet) (*james.Man
 	if err != nil {
 		return nil, err
 	}
-	_, digest, err := m.Encode()
-	if err != nil {
-		return nil, err
-	}
-	if digest != p.Digest || m.Name != p.Name || !m.Tags.Equal(p.Tags) {
-		return nil, james.Errorf(james.KindCorrupt, p.App().String(), "its manifest is that of another packet (%s)", digest.Short())
+	if m.Name != p.Name || !m.Tags.Equal(p.Tags) {
+		return nil, notItsManifest(p.App())
 	}
 	return m, nil
+}
+
+func notItsManifest(a james.App) error {
+	return james.Errorf(james.KindCorrupt, a.String(), "its manifest is that of another packet")
 }
 
 // step decides one step: first what goes, then what comes.

@@ -173,7 +173,7 @@ func TestRefusals(t *testing.T) {
 	}, {
 		name: "a manifest of another packet",
 		plan: func(w *world) []james.Step {
-			p, q := w.pack(w.t, "a v1", nil, file("x", "1")), w.pack(w.t, "a v1", nil, file("x", "2"))
+			p, q := w.pack(w.t, "a v1", nil, file("x", "1")), w.pack(w.t, "a v1", nil, file("x", "1").mode(0o600))
 			w.manifests[p.Digest] = w.manifests[q.Digest]
 			return []james.Step{install(p)}
 		},

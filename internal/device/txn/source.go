@@ -33,7 +33,8 @@ import (
 // another file. To remove its name is always harmless.
 type Source interface {
 	// Manifest returns the manifest of a packet, of which only the digest, the name
-	// and the tags may be known.
+	// and the tags may be known. It has compared the digest. Nobody changes what it
+	// returns.
 	Manifest(ctx context.Context, p *james.Packet) (*james.Manifest, error)
 	// Dir is where contents are stored, in whatever directories below it: all of
 	// them are on the file system of Dir itself.

@@ -200,6 +200,9 @@ func (t *txn) keepManifest(s *side) error {
 	if err != nil {
 		return err
 	}
+	if digest != s.App.Digest {
+		return notItsManifest(s.App)
+	}
 	return t.writeState(manifestFile(digest), raw)
 }
 

@@ -11,7 +11,9 @@ import (
 // view is the install root as the operations decided so far will leave it. It is
 // a disk.Tree.
 type view struct {
-	d       *disk.Disk
+	d *disk.Disk
+	// changed has, of a directory that is made or removed, also all that is in it: it
+	// was empty before, as far as the view knows.
 	changed map[string]node
 	dirs    map[james.Path]string // resolved, forgotten when a link changes
 }
@@ -29,10 +31,12 @@ func newView(d *disk.Disk) *view {
 // Lstat tells the type alone of what is not there yet.
 func (v *view) Lstat(path string) (disk.Info, error) {
 	n, ok := v.changed[path]
-	switch {
-	case !ok:
-		return v.d.Lstat(path)
-	case n.kind == "":
+	if !ok {
+		if _, ok = v.changed[parent(path)]; !ok {
+			return v.d.Lstat(path)
+		}
+	}
+	if n.kind == "" {
 		return disk.Info{}, james.Errorf(james.KindNotFound, path, "%w", os.ErrNotExist)
 	}
 	return disk.Info{Type: n.kind}, nil
