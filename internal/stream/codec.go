@@ -55,6 +55,46 @@ type compressor interface {
 	Flush() error
 }
 
+// frames is the compressor of Zstd. Between two of its frames there may be others.
+type frames struct {
+	*zstd.Encoder
+	w     io.Writer
+	ended bool // the frame; the next Write begins another
+}
+
+func (f *frames) Write(b []byte) (int, error) {
+	if f.ended {
+		f.Reset(f.w)
+		f.ended = false
+	}
+	return f.Encoder.Write(b)
+}
+
+// insert ends the frame and has write write others.
+func (f *frames) insert(write func(io.Writer) error) error {
+	if err := f.Encoder.Close(); err != nil {
+		return err
+	}
+	f.ended = true
+	return write(f.w)
+}
+
+// Flush is as in compressor.
+func (f *frames) Flush() error {
+	if f.ended {
+		return nil
+	}
+	return f.Encoder.Flush()
+}
+
+// Close is as in compressor.
+func (f *frames) Close() error {
+	if f.ended {
+		return nil
+	}
+	return f.Encoder.Close()
+}
+
 func newCompressor(w io.Writer, codec Codec, level Level) (compressor, error) {
 	if codec == XZ {
 		return xz.NewWriter(w, Window)
@@ -63,8 +103,12 @@ func newCompressor(w io.Writer, codec Codec, level Level) (compressor, error) {
 	if level == Best {
 		speed = zstd.SpeedBestCompression
 	}
-	return zstd.NewWriter(w, zstd.WithEncoderLevel(speed), zstd.WithWindowSize(Window),
+	enc, err := zstd.NewWriter(w, zstd.WithEncoderLevel(speed), zstd.WithWindowSize(Window),
 		zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return nil, err
+	}
+	return &frames{Encoder: enc, w: w}, nil
 }
 
 // newDecompressor returns the content of a frame, and what releases it. It ends with

@@ -2,10 +2,11 @@
 // server to a device: the answer to a james.BlobsRequest.
 //
 // A stream begins with the five bytes "JBS", 1 for its version, and 'z' or 'x' for
-// its codec. The rest is one frame of zstd, or one stream of xz, that refers to at
-// most Window bytes before; so what was sent once makes all that is alike cheap,
-// also in the contents of other files. It decompresses to groups, each of which
-// begins with a byte:
+// its codec. The rest is frames of zstd, or one stream of xz, that refer to at most
+// Window bytes before. In one frame what was sent once makes all that is alike cheap,
+// also in the contents of other files; more than one there are where a server sends
+// contents as it keeps them. It all decompresses to groups, each of which begins with
+// a byte:
 //
 //	0  the end
 //	1  a whole piece:  its size, its head, its bytes
@@ -27,6 +28,6 @@
 //
 // What always holds: reading takes at most 16 MiB whatever comes, beside what applying
 // a patch takes (package delta); what is malformed or has ended too early is
-// james.KindCorrupt; and a stream is at its end only after the codec's checksum over all
-// of it. The same calls make the same bytes.
+// james.KindCorrupt; and a stream is at its end only after the codec's checksums, which
+// frames that a server keeps may lack. The same calls make the same bytes.
 package stream

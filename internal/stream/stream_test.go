@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"testing/iotest"
 
 	"pgregory.net/rapid"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/trusch/jamesd/internal/stream"
 	"github.com/trusch/jamesd/pkg/james"
@@ -153,6 +156,62 @@ func TestSolid(t *testing.T) {
 		if extra := len(two) - len(one) - 1<<20; extra > 20<<10 {
 			t.Errorf("%s: the second of two contents costs %d bytes", name, extra)
 		}
+	}
+}
+
+// TestFrames has contents that come as frames of zstd among others.
+func TestFrames(t *testing.T) {
+	t.Parallel()
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := enc.EncodeAll(text(300<<10, 3), enc.EncodeAll(text(200<<10, 2), nil))
+	frames := func(w io.Writer) error { _, err := w.Write(kept); return err }
+	pieces := []piece{
+		{content: text(1000, 1)},
+		{entry: 1, content: slices.Concat(text(200<<10, 2), text(300<<10, 3))},
+		{entry: 2, content: text(1000, 4)},
+		{entry: 3, content: slices.Concat(text(200<<10, 2), text(300<<10, 3))},
+		{entry: 4, content: slices.Concat(text(200<<10, 2), text(300<<10, 3))},
+	}
+	var buf bytes.Buffer
+	w, err := stream.NewWriter(&buf, stream.Options{Codec: stream.Zstd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range pieces {
+		if len(p.content) == 1000 {
+			err = write(w, p)
+		} else {
+			err = w.Frames(stream.Head{Entry: i, Size: int64(len(p.content))}, frames)
+		}
+		if err == nil && i == 3 {
+			err = w.Flush()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := readStream(&buf, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, all, pieces)
+
+	w, err = stream.NewWriter(&buf, stream.Options{Codec: stream.XZ})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, w.Frames(stream.Head{Size: 500 << 10}, frames), james.KindInvalid)
+	wantKind(t, w.Close(), james.KindInvalid)
+	broken := errors.New("the disk is gone")
+	w, _ = stream.NewWriter(&buf, stream.Options{Codec: stream.Zstd})
+	if err := w.Frames(stream.Head{Size: 10}, func(io.Writer) error { return broken }); !errors.Is(err, broken) || !errors.Is(w.Close(), broken) {
+		t.Errorf("%v", err)
 	}
 }
 

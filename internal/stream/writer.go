@@ -71,13 +71,7 @@ func (w *Writer) Whole(h Head, content io.Reader) error {
 }
 
 func (w *Writer) whole(h Head, content io.Reader) error {
-	h.Base = nil
-	w.buf = binary.AppendUvarint(append(w.buf[:0], groupWhole), uint64(h.Size))
-	head, err := w.heads.append(w.buf, h)
-	if err != nil {
-		return err
-	}
-	if err := w.write(head); err != nil {
+	if err := w.wholeHead(h); err != nil {
 		return err
 	}
 	n, err := io.Copy(w.out, io.LimitReader(content, h.Size))
@@ -96,6 +90,43 @@ func (w *Writer) whole(h Head, content io.Reader) error {
 		return err
 	}
 	return w.flushSome()
+}
+
+// Frames writes a piece whose content is what the frames of zstd decompress to that
+// write writes to what it is given; it has to be h.Size bytes, and no frame may refer
+// to more than Window before. Nothing of that is looked at. It fails with KindInvalid
+// for another codec than Zstd, else as Whole does, and with what write fails with.
+func (w *Writer) Frames(h Head, write func(io.Writer) error) error {
+	if err := w.flushBatch(); err != nil {
+		return err
+	}
+	if w.err == nil {
+		w.err = w.insert(h, write)
+	}
+	return w.err
+}
+
+func (w *Writer) insert(h Head, write func(io.Writer) error) error {
+	out, ok := w.out.(*frames)
+	if !ok {
+		return james.Errorf(james.KindInvalid, "codec", "its streams have no frames of zstd")
+	}
+	if err := w.wholeHead(h); err != nil {
+		return err
+	}
+	w.held = 0
+	return out.insert(write)
+}
+
+// wholeHead writes what stands before a whole piece.
+func (w *Writer) wholeHead(h Head) error {
+	h.Base = nil
+	w.buf = binary.AppendUvarint(append(w.buf[:0], groupWhole), uint64(h.Size))
+	head, err := w.heads.append(w.buf, h)
+	if err != nil {
+		return err
+	}
+	return w.write(head)
 }
 
 // Patch writes a piece whose content is what p makes of h.Base; h.Size is p.Size().

@@ -13,6 +13,9 @@ type BlobsRequest struct {
 	// the link is slow, and decoding xz is quick enough. It is a wish: a site's cache
 	// gives everybody what it has, and the stream says how it is compressed.
 	XZ bool `json:"xz,omitzero"`
+	// Fast says that the link is so fast that a stream may be larger if it takes the
+	// server less time.
+	Fast bool `json:"fast,omitzero"`
 	// Offer asks for a BlobsOffer in place of the stream.
 	Offer bool `json:"offer,omitzero"`
 }

@@ -38,6 +38,9 @@ const (
 	// slowServer is what any server makes of a stream in a second, in bytes: one that
 	// comes slower does so because of the link.
 	slowServer = 64e3
+	// fastLink is the link, in bytes in a second, from which on a server does not keep
+	// up with compressing what it sends.
+	fastLink = 10e6
 	// packing is how much smaller a stream is than its contents where nobody knows.
 	packing = 0.3
 )

@@ -30,17 +30,18 @@ func TestChoice(t *testing.T) {
 		offer  int64
 		stream bool
 		xz     bool
+		fast   bool
 	}{
-		{"nothing is known, the archive is smaller", `{}`, size * 5 / 4, false, false},
-		{"nothing is known, the stream is smaller", `{}`, size / 2, true, false},
-		{"nothing is known nor offered", `{}`, 0, true, false},
-		{"a slow link", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, false, true},
-		{"a fast link", `{"link":1e8,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, true, false},
-		{"a fast link, all that is known", `{"link":1e8}`, size * 5 / 4, true, false},
-		{"a slow processor", `{"link":1e6,"decode":{"xz":500000}}`, size * 5 / 4, true, false},
-		{"a slow link for patches", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size / 5, true, true},
-		{"memory that makes no sense", `{"link":-1}`, size * 5 / 4, false, false},
-		{"memory of something else", `[]`, size * 5 / 4, false, false},
+		{"nothing is known, the archive is smaller", `{}`, size * 5 / 4, false, false, false},
+		{"nothing is known, the stream is smaller", `{}`, size / 2, true, false, false},
+		{"nothing is known nor offered", `{}`, 0, true, false, false},
+		{"a slow link", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, false, true, false},
+		{"a fast link", `{"link":1e8,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, true, false, true},
+		{"a fast link, all that is known", `{"link":1e8}`, size * 5 / 4, true, false, true},
+		{"a slow processor", `{"link":1e6,"decode":{"xz":500000}}`, size * 5 / 4, true, false, false},
+		{"a slow link for patches", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size / 5, true, true, false},
+		{"memory that makes no sense", `{"link":-1}`, size * 5 / 4, false, false, false},
+		{"memory of something else", `[]`, size * 5 / 4, false, false, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -59,6 +60,9 @@ func TestChoice(t *testing.T) {
 			}
 			if asked.XZ != row.xz || row.stream && s.requests[0].XZ != row.xz {
 				t.Errorf("a stream in xz: %v", asked.XZ)
+			}
+			if asked.Fast != row.fast || row.stream && s.requests[0].Fast != row.fast {
+				t.Errorf("one that is sent at once: %v", asked.Fast)
 			}
 		})
 	}

@@ -90,6 +90,16 @@ type Reader interface {
 	Size() int64
 }
 
+// Framed is a Reader of a blob that is kept compressed and can be handed out so.
+type Framed interface {
+	Reader
+	// WriteFrames writes frames of zstd (RFC 8878) to w that decompress to the
+	// content, none of which refers to more than 256 KiB before, or to another. It
+	// fails as Read does, perhaps after some of the frames, and with what w fails
+	// with. Where the blob is read is not changed.
+	WriteFrames(w io.Writer) error
+}
+
 // Info describes a blob.
 type Info struct {
 	Digest james.Digest

@@ -35,6 +35,24 @@ func Interrupted(ctx context.Context, subject string) error {
 	return james.Errorf(james.KindInterrupted, subject, "%w", context.Cause(ctx))
 }
 
+// Until returns w, which fails once the context has ended.
+func Until(ctx context.Context, subject string, w io.Writer) io.Writer {
+	return untilWriter{ctx, subject, w}
+}
+
+type untilWriter struct {
+	ctx     context.Context
+	subject string
+	w       io.Writer
+}
+
+func (u untilWriter) Write(p []byte) (int, error) {
+	if err := Interrupted(u.ctx, u.subject); err != nil {
+		return 0, err
+	}
+	return u.w.Write(p)
+}
+
 // Closed returns the error of using a Reader after its Close, which is a defect
 // of the caller.
 func Closed(digest james.Digest) error {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/stream"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -96,7 +97,7 @@ func (s *Supply) makeAhead(ctx context.Context) bool {
 		return true
 	}
 	for _, f := range formsFor(req) {
-		if f.name == quick.name {
+		if f.options.Level != stream.Best {
 			continue
 		}
 		if err := s.makeForm(ctx, o, f); err != nil && ctx.Err() == nil {

@@ -79,7 +79,7 @@ func (s *Supply) direct(ctx context.Context, o *order) (*Stream, error) {
 	go func() {
 		defer close(done)
 		defer func() { <-s.passing }()
-		w.CloseWithError(s.write(ctx, o, quick, w))
+		w.CloseWithError(s.write(ctx, o, atOnce(o.req), w))
 	}()
 	return &Stream{&pipe{r, cancel, done}, "", func() (int64, bool) { return 0, false }}, nil
 }

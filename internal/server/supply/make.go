@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/stream"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -14,21 +15,33 @@ import (
 type form struct {
 	name    string // part of the key
 	options stream.Options
+	stored  bool // contents go out as they are kept, where that is compressed
 }
 
-// quick is for a device that waits, small and tiny are for many devices.
+// stored and quick are for a device that waits, small and tiny are for many devices.
 var (
-	quick = form{"quick", stream.Options{Codec: stream.Zstd, Level: stream.Fast}}
-	small = form{"small", stream.Options{Codec: stream.Zstd, Level: stream.Best}}
-	tiny  = form{"tiny", stream.Options{Codec: stream.XZ, Level: stream.Best}}
+	stored = form{"stored", stream.Options{Codec: stream.Zstd, Level: stream.Fast}, true}
+	quick  = form{"quick", stream.Options{Codec: stream.Zstd, Level: stream.Fast}, false}
+	small  = form{"small", stream.Options{Codec: stream.Zstd, Level: stream.Best}, false}
+	tiny   = form{"tiny", stream.Options{Codec: stream.XZ, Level: stream.Best}, false}
 )
 
-// formsFor returns the forms that may answer a request, the smallest first.
+// formsFor returns the forms that may answer a request, the smallest first. The last
+// one is made for a device that waits.
 func formsFor(req *james.BlobsRequest) []form {
-	if req.XZ {
+	switch {
+	case req.Fast:
+		return []form{small, quick, stored}
+	case req.XZ:
 		return []form{tiny, small, quick}
 	}
 	return []form{small, quick}
+}
+
+// atOnce returns the form that is made for a device that waits.
+func atOnce(req *james.BlobsRequest) form {
+	all := formsFor(req)
+	return all[len(all)-1]
 }
 
 // maxWaiting bounds the streams that wait for their turn: who asked for one may have
@@ -58,7 +71,7 @@ func (s *Supply) write(ctx context.Context, o *order, f form, w io.Writer) error
 		return err
 	}
 	for i := range o.items {
-		if err := s.writeItem(ctx, o, &o.items[i], out); err != nil {
+		if err := s.writeItem(ctx, o, &o.items[i], f, out); err != nil {
 			out.Close()
 			return err
 		}
@@ -66,30 +79,40 @@ func (s *Supply) write(ctx context.Context, o *order, f form, w io.Writer) error
 	return out.Close()
 }
 
-func (s *Supply) writeItem(ctx context.Context, o *order, it *item, out *stream.Writer) error {
-	file := o.file(it)
-	head := stream.Head{Packet: it.packet, Entry: it.entry, Offset: it.offset, Size: file.Size - it.offset}
+func (s *Supply) writeItem(ctx context.Context, o *order, it *item, f form, out *stream.Writer) error {
 	if it.base != nil {
 		// Where it is not there any more, all of the content is as good.
-		if p := s.patch(ctx, files{it.base.file, file}); p != nil {
+		if p := s.patch(ctx, files{it.base.file, o.file(it)}); p != nil {
+			head := o.head(it)
 			head.Base = &stream.Base{Have: it.base.have, Entry: it.base.entry}
 			return out.Patch(head, p.From(it.offset))
 		}
 	}
-	err := s.writeWhole(ctx, head, file, it.whole, out)
-	s.doubt(ctx, err, o.req.Packets[it.packet].Packet, file)
+	err := s.writeWhole(ctx, o, it, f, out)
+	s.doubt(ctx, err, o.req.Packets[it.packet].Packet, o.file(it))
 	return err
+}
+
+// head returns what stands before an item that comes whole.
+func (o *order) head(it *item) stream.Head {
+	return stream.Head{Packet: it.packet, Entry: it.entry, Offset: it.offset, Size: o.file(it).Size - it.offset}
 }
 
 // writeWhole writes a content as it is. One that a device has not got as a patch may
 // have come to it as something else, so it is compared with its digest.
-func (s *Supply) writeWhole(ctx context.Context, head stream.Head, file *james.Entry, again bool, out *stream.Writer) error {
-	content, err := s.content(ctx, file, head.Offset)
+func (s *Supply) writeWhole(ctx context.Context, o *order, it *item, f form, out *stream.Writer) error {
+	file, head := o.file(it), o.head(it)
+	content, err := s.content(ctx, file, it.offset)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	if !again || head.Offset > 0 {
+	framed, ok := content.(blob.Framed)
+	switch {
+	case it.whole && it.offset == 0:
+	case ok && f.stored && it.offset == 0:
+		return out.Frames(head, framed.WriteFrames)
+	default:
 		return out.Whole(head, content)
 	}
 	sum := sha256.New()

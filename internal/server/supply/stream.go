@@ -73,11 +73,12 @@ func (s *Supply) make(ctx context.Context, o *order) (*Stream, error) {
 	if size := s.estimate(o); size > s.cache.Stats().Limit/2 || s.bypass.has(size) {
 		return s.direct(ctx, o)
 	}
-	k := o.key(quick)
+	f := atOnce(o.req)
+	k := o.key(f)
 	e, err := s.cache.Fill(ctx, k.String(), func(ctx context.Context, w io.Writer) error {
 		s.counters.streams.Add(1)
 		var n counter
-		err := s.produce(ctx, o, quick, io.MultiWriter(w, &n))
+		err := s.produce(ctx, o, f, io.MultiWriter(w, &n))
 		s.refused(err, int64(n))
 		return err
 	})
@@ -93,7 +94,7 @@ func (s *Supply) make(ctx context.Context, o *order) (*Stream, error) {
 
 // note has a stream that was made quickly made with care, where others want it too.
 func (s *Supply) note(o *order, k key) {
-	if k == o.key(quick) && s.ahead.note(o, k) {
+	if k == o.key(atOnce(o.req)) && s.ahead.note(o, k) {
 		signal(s.queue.wake)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/internal/server/blob/dirblob"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -29,6 +31,49 @@ func TestStream(t *testing.T) {
 		if !bytes.Equal(got.content[at], want) {
 			t.Errorf("%v has %d bytes, want %d", at, len(got.content[at]), len(want))
 		}
+	}
+}
+
+// TestFast: over a fast link contents go out as they are kept, but for what is there
+// in another form.
+func TestFast(t *testing.T) {
+	t.Parallel()
+	blobs, err := dirblob.Open(t.Context(), t.TempDir())
+	must(t, err)
+	defer blobs.Close()
+	w := newWorldOn(t, blobs, 64<<20)
+	words := bytes.Repeat([]byte("words that compress "), 20_000)
+	all := contents{"a": words, "b": noisy(1, 1000), "c": words[:300_000], "d": {}}
+	p := w.add("p", "v1", all)
+	fast := ask(p, []int{0, 1, 2, 3})
+	fast.Fast = true
+	check := func(g *got) {
+		t.Helper()
+		for k, name := range []string{"a", "b", "c", "d"} {
+			if !bytes.Equal(g.content[[2]int{0, k}], all[name]) {
+				t.Errorf("%s has %d bytes", name, len(g.content[[2]int{0, k}]))
+			}
+		}
+	}
+	g := w.get(fast)
+	check(g)
+	r, err := blobs.Open(t.Context(), james.DigestOf(words))
+	must(t, err)
+	defer r.Close()
+	var kept bytes.Buffer
+	must(t, r.(blob.Framed).WriteFrames(&kept))
+	if !bytes.Contains(g.raw, kept.Bytes()) {
+		t.Errorf("the stream of %d bytes does not have the %d that are kept", g.size, kept.Len())
+	}
+	fast.Packets[0].Offset = 100_000 // the rest is compressed anew
+	if g := w.get(fast); !bytes.Equal(g.content[[2]int{0, 0}], words[100_000:]) || bytes.Contains(g.raw, kept.Bytes()) {
+		t.Errorf("from an offset on it has %d bytes", len(g.content[[2]int{0, 0}]))
+	}
+	fast.Packets[0].Offset = 0
+	quick := w.get(ask(p, []int{0, 1, 2, 3}))
+	check(quick)
+	if again := w.get(fast); again.etag == g.etag || again.etag != quick.etag {
+		t.Errorf("%s of %d bytes, where there is one of %d", again.etag, again.size, quick.size)
 	}
 }
 

@@ -41,9 +41,14 @@ type world struct {
 
 func newWorld(t testing.TB, limit int64) *world {
 	t.Helper()
+	return newWorldOn(t, memblob.New(), limit)
+}
+
+func newWorldOn(t testing.TB, store blob.Store, limit int64) *world {
+	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	blobs := &counting{Store: memblob.New()}
+	blobs := &counting{Store: store}
 	var clock atomic.Int64
 	f, err := fleet.New(t.Context(), fleet.Options{
 		Store: memstore.New(), Blobs: blobs, Log: log,
@@ -177,6 +182,7 @@ func ask(p james.Packet, entries []int, have ...james.Packet) *james.BlobsReques
 type got struct {
 	etag    string
 	size    int
+	raw     []byte
 	pieces  []string // "PACKET/ENTRY+OFFSET", with " patch" behind
 	content map[[2]int][]byte
 }
@@ -205,7 +211,7 @@ func (w *world) read(req *james.BlobsRequest, s *supply.Stream) *got {
 	w.t.Helper()
 	raw, err := io.ReadAll(s)
 	must(w.t, err)
-	g := &got{etag: s.ETag, size: len(raw), content: map[[2]int][]byte{}}
+	g := &got{etag: s.ETag, size: len(raw), raw: raw, content: map[[2]int][]byte{}}
 	r := stream.NewReader(bytes.NewReader(raw))
 	defer r.Close()
 	for {

@@ -5,12 +5,15 @@ package blobtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/pkg/james"
@@ -119,6 +122,27 @@ func Check(t testing.TB, s blob.Store, content []byte) {
 		t.Errorf("read %d bytes of digest %s, want the %d of %s",
 			len(got), james.DigestOf(got).Short(), len(content), james.DigestOf(content).Short())
 	}
+	if got, err, ok := frames(r); ok && (err != nil || !bytes.Equal(got, content)) {
+		t.Errorf("its frames have %d bytes of digest %s: %v", len(got), james.DigestOf(got).Short(), err)
+	}
+}
+
+// frames returns what the frames of a blob decompress to that can be handed out as it
+// is kept.
+func frames(r blob.Reader) (content []byte, err error, ok bool) {
+	framed, ok := r.(blob.Framed)
+	if !ok {
+		return nil, nil, false
+	}
+	var kept bytes.Buffer
+	failed := framed.WriteFrames(&kept)
+	d, err := zstd.NewReader(&kept, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<10))
+	if err != nil {
+		return nil, err, true
+	}
+	defer d.Close()
+	content, err = io.ReadAll(d)
+	return content, cmp.Or(failed, err), true
 }
 
 // Infos returns what s lists, by digest; it fails the test for a digest that is

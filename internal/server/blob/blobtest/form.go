@@ -111,6 +111,9 @@ func (p Place) damaged(t *testing.T, s blob.Store, content, stored []byte) {
 	var got []byte
 	if err == nil {
 		got, err = io.ReadAll(r)
+		if kept, failed, ok := frames(r); ok && (james.KindOf(failed) != james.KindCorrupt || !bytes.HasPrefix(content, kept)) {
+			t.Errorf("the frames have %d bytes: %v", len(kept), failed)
+		}
 		closeReader(t, r)
 	}
 	Kind(t, err, james.KindCorrupt)

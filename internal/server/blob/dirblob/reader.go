@@ -76,7 +76,7 @@ func ignoreEOF(err error) error {
 func (s *store) openError(digest james.Digest, err error) error {
 	var known *james.Error
 	switch {
-	case errors.As(err, &known):
+	case err == nil, errors.As(err, &known):
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return s.missing(digest)
@@ -102,7 +102,25 @@ func (s *store) Open(ctx context.Context, digest james.Digest) (blob.Reader, err
 	if err != nil {
 		return nil, err
 	}
-	return &reader{ctx: ctx, store: s, digest: digest, file: f, size: f.size}, nil
+	r := &reader{ctx: ctx, store: s, digest: digest, file: f, size: f.size}
+	if p, ok := f.content.(*packed.Reader); ok {
+		return &framed{r, p}, nil
+	}
+	return r, nil
+}
+
+// framed reads a blob that is kept compressed.
+type framed struct {
+	*reader
+	frames *packed.Reader
+}
+
+// WriteFrames is as in blob.Framed.
+func (r *framed) WriteFrames(w io.Writer) error {
+	if r.file == nil {
+		return blob.Closed(r.digest)
+	}
+	return r.store.openError(r.digest, r.frames.WriteFrames(blob.Until(r.ctx, blob.Subject(r.digest), w)))
 }
 
 func (r *reader) Read(p []byte) (int, error) {

@@ -42,7 +42,21 @@ func (s *store) Open(ctx context.Context, digest james.Digest) (blob.Reader, err
 		return nil, r.failed(err)
 	}
 	r.content = content
-	return r, nil
+	return &framed{r, content}, nil
+}
+
+// framed reads a blob that is kept compressed.
+type framed struct {
+	*reader
+	frames *packed.Reader
+}
+
+// WriteFrames is as in blob.Framed.
+func (r *framed) WriteFrames(w io.Writer) error {
+	if r.content == nil {
+		return blob.Closed(r.digest)
+	}
+	return r.failed(r.frames.WriteFrames(blob.Until(r.ctx, blob.Subject(r.digest), w)))
 }
 
 func (r *reader) Read(p []byte) (int, error) {

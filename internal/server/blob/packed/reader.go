@@ -106,12 +106,23 @@ func (p *Reader) ReadAt(b []byte, offset int64) (n int, err error) {
 	return n, nil
 }
 
-// load makes frame n the one that is held.
-func (p *Reader) load(n int) error {
-	if n == p.at {
-		return nil
+// WriteFrames writes the frames to w as they are kept. It fails with an error that
+// wraps ErrDamaged where one is damaged, and with what w fails with, perhaps after
+// some that are not.
+func (p *Reader) WriteFrames(w io.Writer) error {
+	for n := range p.frames {
+		if err := p.loadRaw(n); err != nil {
+			return err
+		}
+		if _, err := w.Write(p.raw); err != nil {
+			return err
+		}
 	}
-	p.at = -1
+	return nil
+}
+
+// loadRaw reads frame n as it is kept.
+func (p *Reader) loadRaw(n int) error {
 	f := p.frames[n]
 	if cap(p.raw) < f.size {
 		p.raw = make([]byte, f.size)
@@ -122,6 +133,18 @@ func (p *Reader) load(n int) error {
 	}
 	if sum(p.raw) != f.sum {
 		return damaged("the checksum of frame %d is wrong", n)
+	}
+	return nil
+}
+
+// load makes frame n the one that is held.
+func (p *Reader) load(n int) error {
+	if n == p.at {
+		return nil
+	}
+	p.at = -1
+	if err := p.loadRaw(n); err != nil {
+		return err
 	}
 	want := min(FrameSize, p.size-int64(n)*FrameSize)
 	if p.frame == nil {
