@@ -77,8 +77,6 @@ func (m *machine) jamesc(s *server, id, dir string, more ...string) *exec.Cmd {
 // once lets a new device of that id come into its desired state.
 func (m *machine) once(b *testing.B, s *server, id string) float64 {
 	b.Helper()
-	dir, err := os.MkdirTemp(b.TempDir(), "device")
-	must(b, err)
-	defer os.RemoveAll(dir)
+	dir := b.TempDir()
 	return timed(func() { run(b, m.jamesc(s, id, dir, "--once")) })
 }
