@@ -79,14 +79,15 @@ var pure = map[string][]string{
 	"internal/archive": {"internal/xz", "pkg/james"},
 	"internal/xz":      nil,
 	"internal/delta":   {"internal/delta/regzip", "pkg/james"},
-	"internal/stream":  {"internal/delta", "internal/xz", "pkg/james"},
+	"internal/stream":  {"internal/delta", "internal/readahead", "internal/xz", "pkg/james"},
 
+	"internal/readahead":    nil,
 	"internal/delta/regzip": nil,
 	"pkg/client":            {"pkg/james"},
 
 	"internal/device/backoff": nil,
 	"internal/device/transfer": {"internal/archive", "internal/device/backoff", "internal/device/disk", "internal/device/txn",
-		"internal/stream", "pkg/client", "pkg/james"},
+		"internal/readahead", "internal/stream", "pkg/client", "pkg/james"},
 	"internal/device/journal":   {"internal/device/disk", "pkg/james"},
 	"internal/device/disk":      {"pkg/james"},
 	"internal/device/inventory": {"internal/device/disk", "pkg/james"},
@@ -160,7 +161,7 @@ var owners = map[string][]string{
 	"github.com/ulikunitz/xz":     {"internal/xz"},
 	"github.com/klauspost/compress": {
 		"internal/server/supply",
-		"internal/archive", "internal/server/blob/packed", "internal/stream",
+		"internal/archive", "internal/server/blob/blobtest", "internal/server/blob/packed", "internal/stream",
 	},
 	"github.com/prometheus/client_golang":   {"internal/server/api", "internal/server"},
 	"github.com/cyphar/filepath-securejoin": {"internal/device/disk", "internal/device/inventory"},
