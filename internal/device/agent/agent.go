@@ -9,7 +9,7 @@
 // growing, spread delay. A plan that failed is tried again with a delay that
 // grows over hours, also across restarts, and gives way at once to another plan
 // or another revision. A report that the server has not got is kept. What was
-// downloaded of an archive is not downloaded again.
+// downloaded of the contents of files is kept.
 //
 // The package knows no HTTP and no file system: it is handed a Server, an
 // Installer and a directory for what it must remember.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -193,6 +195,41 @@ func TestFullDisk(t *testing.T) {
 				t.Fatalf("got %v after %d answers", err, len(s.archives)+len(s.blobs))
 			}
 			full = false
+			must(t, f.Fetch(t.Context(), o))
+			d.check(f, []*packet{p}, o)
+		})
+	}
+}
+
+// TestLostBytes: after the disk has failed to make contents durable, none of them is
+// taken for one that is there.
+func TestLostBytes(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, map[string][]byte{"a": noise(1, 5<<20), "b": noise(2, 5<<20)})
+	for way, offer := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			s, d := newServer(p), newDevice(t)
+			s.offer = offers(offer)
+			var broken atomic.Bool
+			broken.Store(true)
+			state, err := disk.Open(d.dir, disk.Options{Hook: func(before bool, op disk.Op) error {
+				if broken.Load() && before && (op.Name == "syncfs" || op.Name == "fsync" && strings.Contains(op.Path, "/blobs/")) {
+					return syscall.EIO
+				}
+				return nil
+			}})
+			must(t, err)
+			defer state.Close()
+			d.with = func(o *transfer.Options) { o.State = state }
+			f, o := d.start(s), order(p.want())
+			if err = f.Fetch(t.Context(), o); !errors.Is(err, syscall.EIO) {
+				t.Fatalf("got %v", err)
+			}
+			if names := d.names(); len(names) != 0 || f.Missing(o) != 10<<20 {
+				t.Errorf("%d contents are there, %d bytes are missing", len(names), f.Missing(o))
+			}
+			broken.Store(false)
 			must(t, f.Fetch(t.Context(), o))
 			d.check(f, []*packet{p}, o)
 		})

@@ -59,10 +59,22 @@ func (f *Fetcher) Fetch(ctx context.Context, o *txn.Order) error {
 	f.cache.trim(f.o.Limit)
 	err := t.run(ctx)
 	f.rates.save()
-	if serr := t.sync.end(err == nil); err == nil && serr != nil {
-		err = onDisk(serr)
+	if lost := t.sync.end(err == nil); lost != nil {
+		t.dropAll()
+		err = cmp.Or(err, onDisk(lost))
 	}
 	return err
+}
+
+// dropAll drops what is ordered, as the disk may have lost any of it: it reads as it was
+// written, but from memory.
+func (t *transfer) dropAll() {
+	for i := range t.order.Wants {
+		w := &t.order.Wants[i]
+		for _, k := range w.Entries {
+			_ = t.cache.drop(w.Manifest.Entries[k].Digest) // what stays is told as a failure already
+		}
+	}
 }
 
 // run goes on until everything is there, one answer of the server at a time.

@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/disk/mounttest"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -351,5 +353,29 @@ func TestForgottenBeforeTheEnd(t *testing.T) {
 		if info := must(w.disk.Lstat(path)); info.Links != 1 || info.Changed.After(ended) {
 			t.Errorf("%s has %d names and was changed %s after the end", path, info.Links, info.Changed.Sub(ended))
 		}
+	}
+}
+
+// TestLostBytes: after the disk has failed to make what was staged durable, the contents
+// of it are fetched anew: they read as they should from memory.
+func TestLostBytes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustStart()
+	steps := []james.Step{install(w.pack(t, "a v1", nil, file("d/x", "1"), file("d/y", "2")))}
+	broken := true
+	w.hook = func(before bool, op disk.Op) error {
+		if broken && before && (op.Name == "syncfs" || op.Name == "fsync" && strings.Contains(op.Path, "/.jamesc/")) {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if r := w.apply(steps...); r.Result != james.Refused || len(w.ordered()) != 2 || len(w.stored()) != 0 {
+		t.Fatalf("%+v, ordered %q, stored %q", r, w.ordered(), w.stored())
+	}
+	broken = false
+	w.must(steps...)
+	if len(w.ordered()) != 4 {
+		t.Errorf("ordered %q", w.ordered())
 	}
 }

@@ -51,9 +51,10 @@ type Source interface {
 	// It fails with KindCorrupt where that is known to be unsound by now, and with
 	// KindNotFound where it is not there.
 	Content(d james.Digest) (path string, err error)
-	// Forget says that the files with these contents are installed for good. The
-	// Source removes its names of them before it returns: a name that goes later is a
-	// change to an installed file, which the next verification has to read then.
+	// Forget says that the files with these contents are installed for good, or that the
+	// disk may have lost them. The Source removes its names of them before it returns: a
+	// name that goes later is a change to an installed file, which the next verification
+	// has to read then.
 	Forget(contents []james.Digest)
 }
 

@@ -48,6 +48,7 @@ func (t *txn) stage(ctx context.Context, src Source) error {
 		return err
 	}
 	if err := t.flush(); err != nil {
+		src.Forget(t.fetched) // it reads as it should, but perhaps from memory alone
 		return err
 	}
 	if err := t.ask(ctx); err != nil {
