@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"time"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -73,6 +74,22 @@ func (it *item) make(produce func(context.Context, io.Writer) error) {
 	if err == nil {
 		m.keep()
 	}
+}
+
+// Unread returns for how long nobody has had the entry open which is being made by
+// writing to w, as Fill has given it to produce; 0 while somebody has. What is not wanted
+// any more need not be made.
+func Unread(w io.Writer) time.Duration {
+	m, ok := w.(*making)
+	if !ok {
+		return 0
+	}
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	if m.refs > 1 {
+		return 0
+	}
+	return m.c.now().Sub(m.left)
 }
 
 // making writes an item. It is for one goroutine.

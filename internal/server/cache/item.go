@@ -23,6 +23,7 @@ type item struct {
 	removed bool          // or to be removed: not to be found any more
 	charge  int64         // what of Cache.used is for it
 	part    bool          // the file has its first name still
+	left    time.Time     // when the last reader went, while only the maker is there
 
 	size    int64         // bytes that can be read
 	done    bool          // there will be no more
@@ -140,6 +141,9 @@ func (it *item) release() {
 	c.mu.Lock()
 	stamp := it.use()
 	it.refs--
+	if it.refs == 1 {
+		it.left = c.now()
+	}
 	if it.refs > 0 {
 		c.mu.Unlock()
 		it.touch(stamp)

@@ -19,6 +19,9 @@ const (
 	maxVain    = 6
 	firstPause = 500 * time.Millisecond
 	maxPause   = 30 * time.Second
+	// unread is for how long a fetch goes on that nobody reads: the device may come back,
+	// or another that wants the same; but the link is for those who wait.
+	unread = 2 * time.Minute
 )
 
 // from returns the bytes of one answer of jamesd from offset on.
@@ -52,7 +55,8 @@ func (s *Site) fetch(ctx context.Context, key string, d *download, open from) er
 // download is one answer on its way into the cache.
 type download struct {
 	s     *Site
-	w     io.Writer
+	entry io.Writer // in the cache
+	w     io.Writer // to it, and to whatever else wants the bytes
 	have  int64
 	wrote error // why the cache does not take more
 }
@@ -72,6 +76,9 @@ func (d *download) Write(p []byte) (int, error) {
 	n, err := d.w.Write(p)
 	d.have += int64(n)
 	d.s.bytes.Add(int64(n))
+	if err == nil && cache.Unread(d.entry) > unread {
+		err = james.Errorf(james.KindInterrupted, "fetch", "nobody wants it any more")
+	}
 	d.wrote = err
 	return n, err
 }

@@ -172,7 +172,7 @@ func (s *Site) Archive(ctx context.Context, device string, packet james.Digest, 
 			return err
 		}
 		sum := sha256.New()
-		err := s.fetch(ctx, key, &download{s: s, w: io.MultiWriter(w, sum)}, from)
+		err := s.fetch(ctx, key, &download{s: s, entry: w, w: io.MultiWriter(w, sum)}, from)
 		if got := james.Digest(sum.Sum(nil)); err == nil && got != a.Digest {
 			err = james.Errorf(james.KindCorrupt, "archive of packet "+packet.Short(), "what jamesd sent has digest %s", got.Short())
 		}
@@ -213,7 +213,7 @@ func (s *Site) Blobs(ctx context.Context, device string, req james.BlobsRequest,
 		return s.begin(ctx, central, req)
 	}
 	return s.open(ctx, key, func(ctx context.Context, w io.Writer) error {
-		d := &download{s: s, w: w}
+		d := &download{s: s, entry: w, w: w}
 		return s.fetch(ctx, key, d, d.stream(central, req))
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/trusch/jamesd/internal/server/site"
@@ -111,6 +112,45 @@ func TestRightAfter(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestUnread checks that what no device waits for any more is fetched for a while, in
+// case one comes back, and then takes no more of the link.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name string
+		away time.Duration
+		sent int // bytes, at most
+		asks int
+	}{
+		{"it comes back", time.Minute, 200_000, 1},
+		{"it comes back late", 3 * time.Minute, 230_000, 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, roomy)
+				w.gate = make(chan struct{})
+				first, err := w.site.Blobs(t.Context(), "a", w.request(), "")
+				must(t, err)
+				w.gate <- struct{}{}
+				w.gate <- struct{}{}
+				must(t, first.Close())
+				time.Sleep(row.away)
+				w.gate <- struct{}{}
+				synctest.Wait()
+				c, err := w.site.Blobs(t.Context(), "b", w.request(), "")
+				must(t, err)
+				close(w.gate)
+				same(t, read(t, c, nil, 0), w.stream)
+				if n := w.count("blobs"); n != row.asks || w.sent > row.sent {
+					t.Errorf("jamesd was asked %d times and sent %d bytes", n, w.sent)
+				}
+				must(t, w.cache.Close())
+			})
+		})
 	}
 }
 
