@@ -2,7 +2,6 @@ package blob
 
 import (
 	"context"
-	"io"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -33,47 +32,4 @@ func Interrupted(ctx context.Context, subject string) error {
 		return nil
 	}
 	return james.Errorf(james.KindInterrupted, subject, "%w", context.Cause(ctx))
-}
-
-// Until returns w, which fails once the context has ended.
-func Until(ctx context.Context, subject string, w io.Writer) io.Writer {
-	return untilWriter{ctx, subject, w}
-}
-
-type untilWriter struct {
-	ctx     context.Context
-	subject string
-	w       io.Writer
-}
-
-func (u untilWriter) Write(p []byte) (int, error) {
-	if err := Interrupted(u.ctx, u.subject); err != nil {
-		return 0, err
-	}
-	return u.w.Write(p)
-}
-
-// Closed returns the error of using a Reader after its Close, which is a defect
-// of the caller.
-func Closed(digest james.Digest) error {
-	return james.Errorf(james.KindInternal, Subject(digest), "read after its close")
-}
-
-// Seek returns the position that io.Seeker means by offset and whence, for a
-// Reader at pos of size bytes. It fails with james.KindInvalid, for a position
-// before the start too; one after the end is allowed.
-func Seek(pos, size, offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekStart:
-		pos = 0
-	case io.SeekCurrent:
-	case io.SeekEnd:
-		pos = size
-	default:
-		return 0, james.Errorf(james.KindInvalid, "seek", "%d is no whence", whence)
-	}
-	if pos+offset < 0 {
-		return 0, james.Errorf(james.KindInvalid, "seek", "the position %d is before the start", pos+offset)
-	}
-	return pos + offset, nil
 }

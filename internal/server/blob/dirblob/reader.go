@@ -76,7 +76,7 @@ func ignoreEOF(err error) error {
 func (s *store) openError(digest james.Digest, err error) error {
 	var known *james.Error
 	switch {
-	case err == nil, errors.As(err, &known):
+	case errors.As(err, &known):
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return s.missing(digest)
@@ -86,82 +86,16 @@ func (s *store) openError(digest james.Digest, err error) error {
 	return s.failed(err)
 }
 
-// reader reads one blob.
-type reader struct {
-	ctx    context.Context
-	store  *store
-	digest james.Digest
-	file   *opened // nil after Close
-	pos    int64
-	size   int64
-}
-
 // Open returns a blob for reading.
 func (s *store) Open(ctx context.Context, digest james.Digest) (blob.Reader, error) {
 	f, err := s.open(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{ctx: ctx, store: s, digest: digest, file: f, size: f.size}
-	if p, ok := f.content.(*packed.Reader); ok {
-		return &framed{r, p}, nil
-	}
-	return r, nil
-}
-
-// framed reads a blob that is kept compressed.
-type framed struct {
-	*reader
-	frames *packed.Reader
-}
-
-// WriteFrames is as in blob.Framed.
-func (r *framed) WriteFrames(w io.Writer) error {
-	if r.file == nil {
-		return blob.Closed(r.digest)
-	}
-	return r.store.openError(r.digest, r.frames.WriteFrames(blob.Until(r.ctx, blob.Subject(r.digest), w)))
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if r.file == nil {
-		return 0, blob.Closed(r.digest)
-	}
-	if err := blob.Interrupted(r.ctx, blob.Subject(r.digest)); err != nil {
-		return 0, err
-	}
-	if r.pos >= r.size {
-		return 0, io.EOF
-	}
-	n, err := r.file.content.ReadAt(p[:min(int64(len(p)), r.size-r.pos)], r.pos)
-	r.pos += int64(n)
-	switch {
-	case n > 0 || err == nil:
-		return n, nil // an error comes again with the next call
-	case errors.Is(err, io.EOF):
-		return 0, r.store.corrupt(r.digest, "was cut to %d of %d bytes while it was read", r.pos, r.size)
-	}
-	return 0, r.store.openError(r.digest, err)
-}
-
-func (r *reader) Seek(offset int64, whence int) (int64, error) {
-	if r.file == nil {
-		return 0, blob.Closed(r.digest)
-	}
-	pos, err := blob.Seek(r.pos, r.size, offset, whence)
-	if err == nil {
-		r.pos = pos
-	}
-	return pos, err
-}
-
-func (r *reader) Size() int64 { return r.size }
-
-func (r *reader) Close() error {
-	if r.file == nil {
-		return nil
-	}
-	err := r.file.Close()
-	r.file = nil
-	return err
+	return blob.NewReader(ctx, blob.Content{ReaderAt: f.content, Digest: digest, Size: f.size, Close: f.Close, Failed: func(err error) error {
+		if errors.Is(err, io.EOF) {
+			return s.corrupt(digest, "was cut while it was read, it had %d bytes", f.size)
+		}
+		return s.openError(digest, err)
+	}}), nil
 }

@@ -12,77 +12,32 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// reader reads one blob, a chunk at a time. It has no cursor open at the server,
-// so it does not matter how slowly it is read.
-type reader struct {
-	ctx     context.Context
-	digest  james.Digest
-	content io.ReaderAt // nil after Close
-	size    int64
-	pos     int64
-}
-
-// Open returns a blob for reading.
+// Open returns a blob for reading, a chunk at a time. It has no cursor open at the
+// server, so it does not matter how slowly it is read.
 func (s *store) Open(ctx context.Context, digest james.Digest) (blob.Reader, error) {
 	f, err := s.find(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{ctx: ctx, digest: digest, size: f.info(digest).Size}
-	stored := &chunks{ctx: ctx, store: s, digest: digest, file: f, n: -1}
-	r.content = stored
-	if f.Metadata.Form != formPacked {
-		return r, nil
+	failed := func(err error) error {
+		if errors.Is(err, packed.ErrDamaged) {
+			return corrupt(digest, "is damaged: %w", err)
+		}
+		return err
 	}
-	content, err := packed.Open(stored, f.Length)
-	if err == nil && content.Size() != r.size {
-		err = corrupt(digest, "has %d bytes, and is described as %d", content.Size(), r.size)
+	c := blob.Content{ReaderAt: &chunks{ctx: ctx, store: s, digest: digest, file: f, n: -1}, Digest: digest, Size: f.info(digest).Size, Failed: failed}
+	if f.Metadata.Form != formPacked {
+		return blob.NewReader(ctx, c), nil
+	}
+	content, err := packed.Open(c.ReaderAt, f.Length)
+	if err == nil && content.Size() != c.Size {
+		err = corrupt(digest, "has %d bytes, and is described as %d", content.Size(), c.Size)
 	}
 	if err != nil {
-		return nil, r.failed(err)
+		return nil, failed(err)
 	}
-	r.content = content
-	return &framed{r, content}, nil
-}
-
-// framed reads a blob that is kept compressed.
-type framed struct {
-	*reader
-	frames *packed.Reader
-}
-
-// WriteFrames is as in blob.Framed.
-func (r *framed) WriteFrames(w io.Writer) error {
-	if r.content == nil {
-		return blob.Closed(r.digest)
-	}
-	return r.failed(r.frames.WriteFrames(blob.Until(r.ctx, blob.Subject(r.digest), w)))
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if r.content == nil {
-		return 0, blob.Closed(r.digest)
-	}
-	if err := blob.Interrupted(r.ctx, blob.Subject(r.digest)); err != nil {
-		return 0, err
-	}
-	if r.pos >= r.size {
-		return 0, io.EOF
-	}
-	n, err := r.content.ReadAt(p[:min(int64(len(p)), r.size-r.pos)], r.pos)
-	r.pos += int64(n)
-	if n > 0 {
-		return n, nil // an error comes again with the next call
-	}
-	return 0, r.failed(err)
-}
-
-// failed says what an error of the content means.
-func (r *reader) failed(err error) error {
-	if errors.Is(err, packed.ErrDamaged) {
-		return corrupt(r.digest, "is damaged: %w", err)
-	}
-	return err
+	c.ReaderAt = content
+	return blob.NewReader(ctx, c), nil
 }
 
 // chunks reads what is stored of a blob. It holds one chunk.
@@ -153,22 +108,4 @@ func (c *chunks) missing(n int64) error {
 		return james.Errorf(james.KindNotFound, blob.Subject(c.digest), "was deleted while it was read")
 	}
 	return corrupt(c.digest, "chunk %d is missing", n)
-}
-
-func (r *reader) Seek(offset int64, whence int) (int64, error) {
-	if r.content == nil {
-		return 0, blob.Closed(r.digest)
-	}
-	pos, err := blob.Seek(r.pos, r.size, offset, whence)
-	if err == nil {
-		r.pos = pos
-	}
-	return pos, err
-}
-
-func (r *reader) Size() int64 { return r.size }
-
-func (r *reader) Close() error {
-	r.content = nil
-	return nil
 }

@@ -5,6 +5,7 @@
 package memblob
 
 import (
+	"bytes"
 	"context"
 	"iter"
 	"sync"
@@ -58,7 +59,8 @@ func (s *Store) Open(ctx context.Context, digest james.Digest) (blob.Reader, err
 	if err != nil {
 		return nil, err
 	}
-	return newReader(ctx, digest, c.data), nil
+	same := func(err error) error { return err }
+	return blob.NewReader(ctx, blob.Content{ReaderAt: bytes.NewReader(c.data), Digest: digest, Size: int64(len(c.data)), Failed: same}), nil
 }
 
 // Stat describes a blob.

@@ -1,7 +1,6 @@
 package memblob
 
 import (
-	"bytes"
 	"context"
 	"slices"
 
@@ -72,40 +71,4 @@ func (w *writer) forget() bool {
 	_, unfinished := w.store.writers[w]
 	delete(w.store.writers, w)
 	return unfinished
-}
-
-// reader reads one blob.
-type reader struct {
-	ctx    context.Context
-	data   *bytes.Reader // nil after Close
-	digest james.Digest
-	size   int64
-}
-
-func newReader(ctx context.Context, digest james.Digest, data []byte) *reader {
-	return &reader{ctx: ctx, data: bytes.NewReader(data), digest: digest, size: int64(len(data))}
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if r.data == nil {
-		return 0, blob.Closed(r.digest)
-	}
-	if err := blob.Interrupted(r.ctx, blob.Subject(r.digest)); err != nil {
-		return 0, err
-	}
-	return r.data.Read(p)
-}
-
-func (r *reader) Seek(offset int64, whence int) (int64, error) {
-	if r.data == nil {
-		return 0, blob.Closed(r.digest)
-	}
-	return r.data.Seek(offset, whence)
-}
-
-func (r *reader) Size() int64 { return r.size }
-
-func (r *reader) Close() error {
-	r.data = nil
-	return nil
 }
