@@ -16,6 +16,7 @@ import (
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/transfer"
+	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -56,6 +57,50 @@ func TestFailures(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestAbout: a failure says which packet of several did not come, where that is known.
+func TestAbout(t *testing.T) {
+	t.Parallel()
+	one := newPacket(t, "one", archive.FormatTar, map[string][]byte{"a": noise(1, 300_000)})
+	two := newPacket(t, "two", archive.FormatTar, map[string][]byte{"b": noise(2, 300_000)})
+	for _, row := range []struct {
+		name   string
+		server func(*server)
+		want   *packet // nil where nobody can tell
+	}{
+		{"an archive", func(s *server) {
+			s.noStreams = james.Errorf(james.KindNotFound, "", "there is nothing here")
+			s.packets[two.Digest] = nil
+		}, two},
+		{"contents of a stream", func(s *server) {
+			s.damage = func(what string, b []byte) []byte {
+				if what == "b" {
+					b[0] ^= 1
+				}
+				return b
+			}
+			s.offer, s.noArchive = offers(1), james.Errorf(james.KindNotFound, "", "there is nothing here")
+		}, two},
+		{"the server", func(s *server) {
+			s.offer, s.noStreams = offers(1), james.Errorf(james.KindDenied, "", "is not yours")
+		}, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s, d := newServer(one, two), newDevice(t)
+			row.server(s)
+			var about *txn.PacketError
+			var got *james.Packet
+			err := d.start(s).Fetch(t.Context(), order(one.want(), two.want()))
+			if errors.As(err, &about) {
+				got = about.Packet
+			}
+			if err == nil || (got == nil) != (row.want == nil) || got != nil && got != &row.want.Packet {
+				t.Errorf("%v is about %+v", err, got)
+			}
+		})
 	}
 }
 

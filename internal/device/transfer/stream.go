@@ -161,6 +161,7 @@ func (s *streaming) begin(h stream.Head) error {
 		return james.Errorf(james.KindCorrupt, "stream of contents", "it has a content of packet %d of %d", h.Packet, len(s.lacks))
 	}
 	l := s.lacks[h.Packet]
+	s.t.about = l.Packet
 	at, wanted := slices.BinarySearch(l.entries, h.Entry)
 	if !wanted {
 		return james.Errorf(james.KindCorrupt, "stream of contents", "it has entry %d of %s, which is not wanted", h.Entry, l.Packet.Name)

@@ -26,6 +26,9 @@ type transfer struct {
 	vain              int   // connections in a row that brought nothing
 	idle              int   // answers in a row that brought nothing
 	last              error // after which there was a way on
+	// about is the packet of the content that comes, or came last; nil where that is
+	// not known.
+	about *james.Packet
 
 	in    *ahead // what arrives now
 	meter *meter // of it
@@ -92,12 +95,20 @@ func (t *transfer) run(ctx context.Context) error {
 			most, t.idle = t.have, 0
 		}
 		if t.idle > maxVain && !t.leaveStream() {
-			return cmp.Or(t.last, error(james.Errorf(james.KindCorrupt, "contents", "the server does not send what is asked for")))
+			return t.name(cmp.Or(t.last, error(james.Errorf(james.KindCorrupt, "contents", "the server does not send what is asked for"))))
 		}
 		if err := t.round(ctx, lacks); err != nil {
-			return err
+			return t.name(err)
 		}
 	}
+}
+
+// name has a failure say which packet it is about, as far as that is known.
+func (t *transfer) name(err error) error {
+	if t.about == nil {
+		return err
+	}
+	return &txn.PacketError{Packet: t.about, Err: err}
 }
 
 // leaveStream has the archive fetched in place of streams that bring nothing. It reports
@@ -161,8 +172,13 @@ func (t *transfer) round(ctx context.Context, lacks []lack) error {
 	}
 	t.way = chosen
 	if chosen == byArchive {
-		err = t.fromArchive(ctx, t.archived(lacks))
+		of := t.archived(lacks)
+		t.about = of.Packet
+		err = t.fromArchive(ctx, of)
 	} else {
+		if t.about = nil; len(lacks) == 1 {
+			t.about = lacks[0].Packet
+		}
 		err = t.fromStream(ctx, lacks)
 	}
 	if err == nil {

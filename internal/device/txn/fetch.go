@@ -65,8 +65,12 @@ func (t *txn) fetch(ctx context.Context, src Source, o *Order) error {
 	if err == nil {
 		err = ctx.Err()
 	}
-	if err != nil && len(o.Wants) == 1 {
+	var of *PacketError
+	switch {
+	case err != nil && len(o.Wants) == 1:
 		return &stepError{t.stepOf(o.Wants[0].Packet), err}
+	case errors.As(err, &of) && t.stepOf(of.Packet) != nil:
+		return &stepError{t.stepOf(of.Packet), of.Err}
 	}
 	return err
 }

@@ -84,7 +84,7 @@ func (p *packets) Fetch(ctx context.Context, o *txn.Order) error {
 			continue
 		}
 		if err := p.unpack(ctx, w, lacks, o.Use); err != nil {
-			return err
+			return &txn.PacketError{Packet: w.Packet, Err: err}
 		}
 	}
 	return nil

@@ -96,6 +96,17 @@ func TestPrefetchRefuses(t *testing.T) {
 			w.spoil = func(io.Reader) io.Reader { return strings.NewReader("") }
 			return []james.Step{install(p)}
 		}, james.KindCorrupt, "cannot install b v1", "b"},
+		{"no such archive, the second of two", func(w *world) []james.Step {
+			steps := []james.Step{install(w.pack(w.t, "b v1", nil, file("opt/b", "b"))), install(w.pack(w.t, "c v1", nil, file("opt/c", "c")))}
+			before := w.asked
+			w.spoil = func(r io.Reader) io.Reader {
+				if w.asked == before+2 {
+					return strings.NewReader("")
+				}
+				return r
+			}
+			return steps
+		}, james.KindCorrupt, "cannot install c v1", "c"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -45,7 +45,8 @@ type Source interface {
 	// Fetch stores all contents of the order that are not there. It may be called
 	// again, for the same or another order, after an error too. What was stored until
 	// then is not asked for again. The files of an entry that is sparse are stored
-	// with holes. Nothing need be durable.
+	// with holes. Nothing need be durable. Where it fails on the way to the contents of
+	// one packet it says so with a PacketError.
 	Fetch(ctx context.Context, o *Order) error
 	// Content returns the path in Dir of a content of the last order that was fetched.
 	// It fails with KindCorrupt where that is known to be unsound by now, and with
@@ -57,6 +58,15 @@ type Source interface {
 	// has to read then.
 	Forget(contents []james.Digest)
 }
+
+// PacketError is a failure that is about one packet of an order.
+type PacketError struct {
+	Packet *james.Packet // of one of Order.Wants
+	Err    error
+}
+
+func (e *PacketError) Error() string { return e.Err.Error() }
+func (e *PacketError) Unwrap() error { return e.Err }
 
 // Order are contents that a transaction needs, all of them, and what may help to
 // get them.
