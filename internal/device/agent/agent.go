@@ -158,6 +158,7 @@ type Agent struct {
 	limit    time.Duration // how long the installer may be silent, with the plan it has
 	teller   atomic.Pointer[teller]
 	beside   atomic.Bool  // contents are fetched beside the loop
+	metered  atomic.Bool  // the link is, over which they are
 	settled  bool         // no transaction is unfinished
 	drift    *james.Drift // as it was found last
 	verifyAt time.Time    // when the next look is due
@@ -196,7 +197,7 @@ func New(o Options) (*Agent, error) {
 		interval: cmp.Or(o.Interval, defaultInterval),
 	}
 	fetcher, err := transfer.New(transfer.Options{Server: o.Server, State: o.State, Log: o.Log, Limit: o.CacheSize, Stall: o.Stall,
-		Progress: a.fetched, Throttle: throttle.New(o.MaxRate).Wait, Expect: a.expect, Status: a.sup.status, Now: o.Now, Rand: o.Rand})
+		Progress: a.fetched, Throttle: throttle.New(o.MaxRate).Wait, Metered: a.metered.Load, Expect: a.expect, Status: a.sup.status, Now: o.Now, Rand: o.Rand})
 	if err != nil {
 		return nil, err
 	}

@@ -155,6 +155,7 @@ func (a *Agent) begin(ctx context.Context) {
 	a.sup.status("carrying out revision %d", j.plan.Revision)
 	a.limit = a.limitOf(j.plan)
 	a.beside.Store(true)
+	a.metered.Store(a.isMetered())
 	a.fetch.Begin(j.plan)
 	a.expect(0)
 	ctx, stop := context.WithCancelCause(ctx)

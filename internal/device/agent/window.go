@@ -23,7 +23,7 @@ func (a *Agent) waits(j *job) *james.Waiting {
 		switch {
 		case j.plan.Urgent:
 			return nil
-		case a.o.Metered || a.tags.Has(MeteredTag):
+		case a.isMetered():
 			w.For, w.Window = james.WaitLink, james.Window{}
 			return w
 		}
@@ -33,6 +33,9 @@ func (a *Agent) waits(j *job) *james.Waiting {
 	}
 	return w
 }
+
+// isMetered reports whether the link is paid for by the byte.
+func (a *Agent) isMetered() bool { return a.o.Metered || a.tags.Has(MeteredTag) }
 
 // untilTurn returns how long it takes until a window lets the job go on, or not any
 // more.

@@ -41,6 +41,8 @@ const (
 	// fastLink is the link, in bytes in a second, from which on a server does not keep
 	// up with compressing what it sends.
 	fastLink = 10e6
+	// fastOrder is the content for which waiting for that is noticed, in bytes.
+	fastOrder = 8 << 20
 	// packing is how much smaller a stream is than its contents where nobody knows.
 	packing = 0.3
 )
@@ -184,6 +186,11 @@ func (t *transfer) ask(ctx context.Context, fresh []lack) error {
 func (t *transfer) wantsXz(bytes float64, content int64) bool {
 	link := t.f.rates.Link
 	return link > 0 && float64(content)/t.f.rates.decode(streamXz) < bytes/link
+}
+
+// wantsFast reports whether a stream is to be sent at once, though it be larger.
+func (t *transfer) wantsFast(content int64) bool {
+	return t.f.rates.Link >= fastLink && content >= fastOrder && !t.o.Metered()
 }
 
 // count notes what is to be done on either way from now on.

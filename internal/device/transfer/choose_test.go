@@ -30,18 +30,17 @@ func TestChoice(t *testing.T) {
 		offer  int64
 		stream bool
 		xz     bool
-		fast   bool
 	}{
-		{"nothing is known, the archive is smaller", `{}`, size * 5 / 4, false, false, false},
-		{"nothing is known, the stream is smaller", `{}`, size / 2, true, false, false},
-		{"nothing is known nor offered", `{}`, 0, true, false, false},
-		{"a slow link", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, false, true, false},
-		{"a fast link", `{"link":1e8,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, true, false, true},
-		{"a fast link, all that is known", `{"link":1e8}`, size * 5 / 4, true, false, true},
-		{"a slow processor", `{"link":1e6,"decode":{"xz":500000}}`, size * 5 / 4, true, false, false},
-		{"a slow link for patches", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size / 5, true, true, false},
-		{"memory that makes no sense", `{"link":-1}`, size * 5 / 4, false, false, false},
-		{"memory of something else", `[]`, size * 5 / 4, false, false, false},
+		{"nothing is known, the archive is smaller", `{}`, size * 5 / 4, false, false},
+		{"nothing is known, the stream is smaller", `{}`, size / 2, true, false},
+		{"nothing is known nor offered", `{}`, 0, true, false},
+		{"a slow link", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, false, true},
+		{"a fast link", `{"link":1e8,"decode":{"xz":15000000,"stream":225000000}}`, size * 5 / 4, true, false},
+		{"a fast link, all that is known", `{"link":1e8}`, size * 5 / 4, true, false},
+		{"a slow processor", `{"link":1e6,"decode":{"xz":500000}}`, size * 5 / 4, true, false},
+		{"a slow link for patches", `{"link":50000,"decode":{"xz":15000000,"stream":225000000}}`, size / 5, true, true},
+		{"memory that makes no sense", `{"link":-1}`, size * 5 / 4, false, false},
+		{"memory of something else", `[]`, size * 5 / 4, false, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -61,8 +60,42 @@ func TestChoice(t *testing.T) {
 			if asked.XZ != row.xz || row.stream && s.requests[0].XZ != row.xz {
 				t.Errorf("a stream in xz: %v", asked.XZ)
 			}
-			if asked.Fast != row.fast || row.stream && s.requests[0].Fast != row.fast {
-				t.Errorf("one that is sent at once: %v", asked.Fast)
+		})
+	}
+}
+
+// TestFast: a stream that is larger and sent at once is asked for where that is worth it.
+func TestFast(t *testing.T) {
+	t.Parallel()
+	large := newPacket(t, "p", archive.FormatTar, map[string][]byte{"a": noise(1, 9<<20)})
+	little := newPacket(t, "p", archive.FormatTar, map[string][]byte{"a": noise(1, 1<<20)})
+	for _, row := range []struct {
+		name, rates string
+		packet      *packet
+		metered     bool
+		want        bool
+	}{
+		{"a fast link", `{"link":1e8}`, large, false, true},
+		{"little to fetch", `{"link":1e8}`, little, false, false},
+		{"a link that is not fast", `{"link":5e6}`, large, false, false},
+		{"a link that is not known", `{}`, large, false, false},
+		{"a fast link that is paid for by the byte", `{"link":1e8}`, large, true, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s, d := newServer(row.packet), newDevice(t)
+			var asked []bool
+			s.offer = func(req james.BlobsRequest) (james.BlobsOffer, error) {
+				asked = append(asked, req.Fast)
+				return james.BlobsOffer{Size: 1}, nil
+			}
+			d.with = func(o *transfer.Options) { o.Metered = func() bool { return row.metered } }
+			must(t, os.WriteFile(d.dir+"/"+transfer.RatesFile, []byte(row.rates), 0o600))
+			f, o := d.start(s), order(row.packet.want())
+			must(t, f.Fetch(t.Context(), o))
+			d.check(f, []*packet{row.packet}, o)
+			if len(asked) == 0 || asked[0] != row.want || len(s.requests) > 0 && s.requests[0].Fast != row.want {
+				t.Errorf("a stream at once: %v", asked)
 			}
 		})
 	}

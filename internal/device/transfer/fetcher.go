@@ -59,6 +59,9 @@ type Options struct {
 	// Throttle, where set, is called after n bytes came from the network, and waits
 	// as long as the next must not be asked for, or until ctx is done.
 	Throttle func(ctx context.Context, n int) error
+	// Metered, where set, reports whether the link is paid for by the byte, so that
+	// time is not worth one.
+	Metered func() bool
 	// Expect, where set, is told after which time at most there will be another sign
 	// of progress. Status is told in a few words what is done now.
 	Expect func(d time.Duration)
@@ -105,6 +108,9 @@ func New(o Options) (*Fetcher, error) {
 	}
 	if o.Throttle == nil {
 		o.Throttle = func(context.Context, int) error { return nil }
+	}
+	if o.Metered == nil {
+		o.Metered = func() bool { return false }
 	}
 	if o.Expect == nil {
 		o.Expect = func(time.Duration) {}

@@ -95,7 +95,7 @@ func (t *transfer) request(lacks []lack) james.BlobsRequest {
 	for i := range min(len(t.order.Have), james.MaxHave) {
 		req.Have = append(req.Have, t.order.Have[i].App.Digest)
 	}
-	req.Fast = t.f.rates.Link >= fastLink
+	req.Fast = t.wantsFast(bytes)
 	req.XZ = t.wantsXz(packing*float64(bytes), bytes)
 	if t.trial != nil {
 		req.XZ = t.trial.xz
