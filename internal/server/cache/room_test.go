@@ -42,6 +42,7 @@ func TestLargerThanLimit(t *testing.T) {
 	lacks(t, c, "large")
 	has(t, c, "read", content(2, 1000))
 	e.Close()
+	c.Quiet()
 	if s := c.Stats(); s.Used > 2*cache.Page {
 		t.Errorf("%d bytes are still used", s.Used)
 	}
