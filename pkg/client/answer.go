@@ -26,7 +26,8 @@ func (a *answer) Read(p []byte) (int, error) {
 	timer := time.AfterFunc(a.client.o.Stall, func() { a.cancel(errStalled) })
 	n, err := a.src.Read(p)
 	timer.Stop()
-	if err != nil && err != io.EOF {
+	// The end of an answer that was given up is what the server makes of that.
+	if err != nil && (err != io.EOF || context.Cause(a.ctx) == errStalled) {
 		err = a.client.explain(because(a.ctx, err))
 		a.err = err
 	}

@@ -167,7 +167,8 @@ func TestPatience(t *testing.T) {
 	if james.KindOf(err) != james.KindUnavailable || !strings.Contains(err.Error(), "did not answer in time") {
 		t.Errorf("no answer: %v", err)
 	}
-	_, err = newClient(t, addr, "device-1", quick).Devices(t.Context())
+	impatient := func(o *client.Options) { o.Stall = 100 * time.Millisecond }
+	_, err = newClient(t, addr, "device-1", impatient).Devices(t.Context())
 	if james.KindOf(err) != james.KindUnavailable || !strings.Contains(err.Error(), "stalled for 100ms") {
 		t.Errorf("half an answer: %v", err)
 	}
