@@ -26,8 +26,16 @@ type Store interface {
 	// the writer's Write calls. The form is a wish: a blob is named by, has the
 	// size of and reads as what was written, however it is kept.
 	Create(ctx context.Context, form Form) (Writer, error)
-	// Renew sets the Modified time of those blobs to now, as committing them again
-	// would, and returns those that are not there or are seen to be damaged.
+	// Put commits contents that the caller holds as a whole, and takes hardly more
+	// calls to a server, or waits for a disk, than one Commit does. For each of them
+	// it does what Create, Write and Commit would; one that is there already is only
+	// renewed. After an error any of them may be there. What it holds is a few times
+	// what they have together, which should be 16 MiB at most.
+	Put(ctx context.Context, form Form, contents [][]byte) error
+	// Missing returns those blobs that are not there or are seen to be damaged.
+	Missing(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error)
+	// Renew is Missing that sets the Modified time of the others to now, as
+	// committing them again would.
 	Renew(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error)
 	// Open returns the blob of that digest for reading. It fails with
 	// james.KindNotFound, or with james.KindCorrupt where the blob is seen to be

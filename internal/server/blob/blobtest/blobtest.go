@@ -42,12 +42,17 @@ func (s inForm) Create(ctx context.Context, _ blob.Form) (blob.Writer, error) {
 	return s.Store.Create(ctx, s.form)
 }
 
+func (s inForm) Put(ctx context.Context, _ blob.Form, contents [][]byte) error {
+	return s.Store.Put(ctx, s.form, contents)
+}
+
 func run(t *testing.T, open func(t *testing.T) blob.Store) {
 	suites := []struct {
 		name  string
 		tests map[string]func(t *testing.T, s blob.Store)
 	}{
 		{"Write", writeTests},
+		{"Put", putTests},
 		{"Read", readTests},
 		{"Manage", manageTests},
 		{"Concurrent", concurrentTests},

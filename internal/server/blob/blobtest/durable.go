@@ -47,12 +47,16 @@ func runDurable(t *testing.T, newPlace func(t *testing.T) Place) {
 		"reopen":            reopen,
 		"two stores":        twoStores,
 		"two stores commit": twoStoresCommit,
+		"two stores put":    putTogether,
 		"crash":             crash,
 		"no residue":        noResidue,
-		"large blob":        large,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, newPlace(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newPlace(t))
+		})
 	}
+	t.Run("large blob", func(t *testing.T) { large(t, newPlace(t)) }) // while the others wait
 }
 
 func (p Place) open(t *testing.T) blob.Store {
@@ -119,7 +123,7 @@ func twoStoresCommit(t *testing.T, p Place) {
 
 // crash leaves a writer as a process does that dies in the middle.
 func crash(t *testing.T, p Place) {
-	content := Bytes(4, 3_000_000)
+	content := Bytes(4, 1_200_000)
 	dead := p.open(t)
 	Unfinished(t, dead, content)
 	if p.Residue(t) == 0 {
@@ -139,7 +143,7 @@ func crash(t *testing.T, p Place) {
 
 func noResidue(t *testing.T, p Place) {
 	s := p.open(t)
-	content := Bytes(5, 3_000_000)
+	content := Bytes(5, 1_200_000)
 	for _, row := range []struct {
 		name string
 		do   func()
@@ -177,7 +181,7 @@ func noResidue(t *testing.T, p Place) {
 
 // The large blob is many times larger than what a store may hold of it.
 const (
-	largeSize   = 24 << 20
+	largeSize   = 16 << 20
 	largeMemory = 6 << 20
 )
 

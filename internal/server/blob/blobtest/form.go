@@ -78,16 +78,17 @@ func damage(t *testing.T, p Place) {
 		t.Fatal("it was not compressed, so this test shows nothing")
 	}
 	for at := 0; at < len(whole); at += stride(at, len(whole)) {
-		for _, bit := range []byte{0x01, 0x80} {
-			flipped := bytes.Clone(whole)
-			flipped[at] ^= bit
-			p.damaged(t, s, content, flipped)
-		}
+		flipped := bytes.Clone(whole)
+		flipped[at] ^= 1 << (at % 8)
+		p.damaged(t, s, content, flipped)
 	}
 	for _, size := range []int{1, 30, 60, len(whole) / 2, len(whole) - 1} {
 		p.damaged(t, s, content, whole[:size])
 	}
 	p.damaged(t, s, content, slices.Concat(whole, []byte{0}))
+	if _, there := Infos(t, s)[digest]; !there {
+		t.Error("the damaged blob is not listed")
+	}
 	p.Change(t, digest, func([]byte) []byte { return whole })
 	Check(t, s, content)
 }
@@ -119,8 +120,5 @@ func (p Place) damaged(t *testing.T, s blob.Store, content, stored []byte) {
 	Kind(t, err, james.KindCorrupt)
 	if !bytes.HasPrefix(content, got) {
 		t.Error("something else was read")
-	}
-	if _, there := Infos(t, s)[digest]; !there {
-		t.Error("the damaged blob is not listed")
 	}
 }

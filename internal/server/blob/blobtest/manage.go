@@ -13,6 +13,7 @@ var manageTests = map[string]func(t *testing.T, s blob.Store){
 	"delete":             deleteBlob,
 	"delete and recover": deleteAndPutAgain,
 	"list":               list,
+	"missing":            missing,
 	"renew":              renew,
 	"sweep":              sweep,
 	"ping":               ping,
@@ -69,6 +70,23 @@ func list(t *testing.T, s blob.Store) {
 	equal(t, len(Infos(t, s)), 0, "blobs listed after all were deleted")
 }
 
+func missing(t *testing.T, s blob.Store) {
+	there := Put(t, s, Bytes(1, 300_000))
+	absent, zero := james.DigestOf([]byte("not there")), james.Digest{}
+	tick()
+	missing, err := s.Missing(t.Context(), []james.Digest{absent, there.Digest, zero, there.Digest})
+	noError(t, err)
+	if len(missing) != 2 || !slices.Contains(missing, absent) || !slices.Contains(missing, zero) {
+		t.Errorf("missing are %v", missing)
+	}
+	stat, err := s.Stat(t.Context(), there.Digest)
+	noError(t, err)
+	equal(t, stat, there, "description of one that was asked for")
+	missing, err = s.Missing(t.Context(), nil)
+	noError(t, err)
+	equal(t, len(missing), 0, "missing of none")
+}
+
 func renew(t *testing.T, s blob.Store) {
 	first, second := Put(t, s, Bytes(1, 300_000)), Put(t, s, Bytes(2, 100))
 	absent, zero := james.DigestOf([]byte("not there")), james.Digest{}
@@ -95,7 +113,7 @@ func renew(t *testing.T, s blob.Store) {
 }
 
 func sweep(t *testing.T, s blob.Store) {
-	kept, running, abandoned := Bytes(4, 600_000), Bytes(5, 600_000), Bytes(6, 3_000_000)
+	kept, running, abandoned := Bytes(4, 600_000), Bytes(5, 600_000), Bytes(6, 1_200_000)
 	Put(t, s, kept)
 	w := Unfinished(t, s, running)
 	noError(t, s.Sweep(t.Context(), time.Now().Add(-time.Hour)))
@@ -129,6 +147,8 @@ func manageCancelled(t *testing.T, s blob.Store) {
 	Kind(t, s.Sweep(cancelled(), nextHour()), james.KindInterrupted)
 	Kind(t, s.Ping(cancelled()), james.KindInterrupted)
 	_, err := s.Renew(cancelled(), []james.Digest{digest})
+	Kind(t, err, james.KindInterrupted)
+	_, err = s.Missing(cancelled(), []james.Digest{digest})
 	Kind(t, err, james.KindInterrupted)
 	n := 0
 	for info, err := range s.List(cancelled()) {

@@ -91,18 +91,34 @@ func (s *store) Stat(ctx context.Context, digest james.Digest) (blob.Info, error
 	return blob.Info{Digest: digest, Size: f.size, Modified: f.modified}, nil
 }
 
+// Missing returns those blobs that are not there.
+func (s *store) Missing(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error) {
+	return s.each(ctx, digests, func(james.Digest) error { return nil })
+}
+
 // Renew sets the time of those blobs that there are.
 func (s *store) Renew(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error) {
+	return s.each(ctx, digests, s.renew)
+}
+
+func (s *store) renew(digest james.Digest) error {
+	now := s.now()
+	err := os.Chtimes(s.path(digest), now, now)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s.missing(digest) // deleted meanwhile
+	case err != nil:
+		return s.failed(err)
+	}
+	return nil
+}
+
+// each calls do for those blobs that there are, and returns the others.
+func (s *store) each(ctx context.Context, digests []james.Digest, do func(james.Digest) error) (missing []james.Digest, err error) {
 	for _, digest := range digests {
 		_, err := s.Stat(ctx, digest)
 		if err == nil {
-			now := s.now()
-			err = os.Chtimes(s.path(digest), now, now)
-			if errors.Is(err, fs.ErrNotExist) {
-				err = s.missing(digest) // deleted meanwhile
-			} else if err != nil {
-				err = s.failed(err)
-			}
+			err = do(digest)
 		}
 		switch kind := james.KindOf(err); {
 		case kind == james.KindNotFound, kind == james.KindCorrupt:

@@ -85,34 +85,30 @@ func (w *writer) commit(ctx context.Context, want james.Digest) (blob.Info, erro
 	if err != nil {
 		return blob.Info{}, err
 	}
-	if err = w.form.Close(); err == nil {
+	if err = w.seal(); err == nil {
 		err = w.publish(&info)
 	}
 	if err != nil {
-		if w.swept(ctx) {
-			return blob.Info{}, blob.Swept()
-		}
-		return blob.Info{}, w.store.failed(err)
+		return blob.Info{}, w.store.failedWith(ctx, w.file.Name(), err)
 	}
 	return info, nil
 }
 
-// swept reports whether the file alone is gone.
-func (w *writer) swept(ctx context.Context) bool {
-	_, err := os.Lstat(w.file.Name())
-	return errors.Is(err, fs.ErrNotExist) && w.store.Ping(ctx) == nil
-}
-
-// publish moves the file to its place, over the same blob if it is there: that
-// keeps one copy, renews its time, and mends it should it be damaged.
-func (w *writer) publish(info *blob.Info) error {
+// seal writes what is left of the blob and makes the file durable.
+func (w *writer) seal() error {
+	if err := w.form.Close(); err != nil {
+		return err
+	}
 	now := w.store.now()
 	if err := os.Chtimes(w.file.Name(), now, now); err != nil {
 		return err
 	}
-	if err := w.file.Sync(); err != nil {
-		return err
-	}
+	return w.file.Sync()
+}
+
+// publish moves the sealed file to its place, over the same blob if it is there:
+// that keeps one copy, renews its time, and mends it should it be damaged.
+func (w *writer) publish(info *blob.Info) error {
 	fi, err := w.file.Stat()
 	if err != nil {
 		return err

@@ -53,6 +53,13 @@ func chunkID(file bson.ObjectID, n int64) string { return fmt.Sprintf("%s.%d", f
 
 func byID(id any) bson.D { return bson.D{{Key: "_id", Value: id}} }
 
+func set(field string, value any) bson.D {
+	return bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: value}}}}
+}
+
+// in is for one of those values.
+func in[T any](values []T) bson.D { return bson.D{{Key: "$in", Value: values}} }
+
 func byName(digest james.Digest) bson.D {
 	return bson.D{{Key: "filename", Value: digest.String()}}
 }
@@ -120,10 +127,11 @@ func (s *store) dropFile(ctx context.Context, id bson.ObjectID) error {
 	return s.failed(ctx, err)
 }
 
-func (s *store) dropChunks(ctx context.Context, file bson.ObjectID) error {
+// dropChunks removes all chunks of those files.
+func (s *store) dropChunks(ctx context.Context, files ...bson.ObjectID) error {
 	callCtx, cancel := context.WithTimeout(ctx, dropTimeout)
 	defer cancel()
-	_, err := s.chunks.DeleteMany(callCtx, bson.D{{Key: "files_id", Value: file}})
+	_, err := s.chunks.DeleteMany(callCtx, bson.D{{Key: "files_id", Value: in(files)}})
 	return s.failed(ctx, err)
 }
 

@@ -17,8 +17,13 @@
 //   - Sweep takes such chunks by inserting a document of their id itself. The
 //     writer, should it live, then cannot, and knows that it was swept.
 //
-// Chunks are found by their _id, made of the file's id and the chunk's number, as
-// that is the one index that MongoDB and FerretDB both use.
+// Several blobs go this way together, a step at a time in one call each, as calls are
+// what small blobs cost. What Put and Commit do differs only in how many there are.
+//
+// Chunks are found by their _id, made of the file's id and the chunk's number: MongoDB
+// has its index for that. FerretDB 1 uses its indexes for nothing but uniqueness. It
+// reads the whole collection for every query, at least without decoding it where
+// one _id is asked for.
 package gridfs
 
 import (

@@ -25,11 +25,12 @@ func TestStore(t *testing.T) {
 func TestDurable(t *testing.T) {
 	blobtest.RunDurable(t, func(t *testing.T) blobtest.Place {
 		uri := mongodtest.URI(t)
+		db := database(t, uri)
 		return blobtest.Place{
 			Open:    func(t *testing.T) blob.Store { return open(t, uri) },
-			Residue: func(t *testing.T) int { return residue(t, database(t, uri)) },
+			Residue: func(t *testing.T) int { return residue(t, db) },
 			Change: func(t *testing.T, d james.Digest, change func([]byte) []byte) {
-				changeChunk(t, database(t, uri), d, change)
+				changeChunk(t, db, d, change)
 			},
 		}
 	})

@@ -98,13 +98,13 @@ func TestServerGoesBeforeCommit(t *testing.T) {
 func TestAnswerToCommitIsLost(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		name                string
-		command, collection string
-		kind                james.Kind
+		name  string
+		later bool
+		kind  james.Kind
 	}{
-		{"to the insert", "insert", "blobs.files", james.KindUnavailable},
-		{"to the question after it", "find", "blobs.chunks", james.KindUnavailable},
-		{"to the insert, as nobody waits for it", "insert", "blobs.files", james.KindInterrupted},
+		{"to the insert", false, james.KindUnavailable},
+		{"to the question after it", true, james.KindUnavailable},
+		{"to the insert, as nobody waits for it", false, james.KindInterrupted},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -112,13 +112,20 @@ func TestAnswerToCommitIsLost(t *testing.T) {
 			w := blobtest.Unfinished(t, o.far, o.content)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			o.onAnswer(command(row.command, row.collection), func() bool {
+			lose := func() bool {
 				if row.kind == james.KindInterrupted {
 					cancel()
 				} else {
 					o.shut()
 				}
 				return false
+			}
+			o.onAnswer(insert("files"), func() bool {
+				if row.later {
+					o.onAnswer(insert("chunks"), lose)
+					return true
+				}
+				return lose()
 			})
 			_, err := w.Commit(ctx, james.Digest{})
 			blobtest.Kind(t, err, row.kind)
@@ -137,9 +144,10 @@ func TestAnswerToCommitIsLost(t *testing.T) {
 	}
 }
 
-// command returns how a message of the MongoDB protocol names what it asks for.
-func command(name, collection string) []byte {
-	return fmt.Appendf(nil, "%s\x00%c\x00\x00\x00%s\x00", name, len(collection)+1, collection)
+// insert returns how a message of the MongoDB protocol says that it inserts.
+func insert(collection string) []byte {
+	name := "blobs." + collection
+	return fmt.Appendf(nil, "insert\x00%c\x00\x00\x00%s\x00", len(name)+1, name)
 }
 
 func TestServerGoesWhileReading(t *testing.T) {

@@ -2,9 +2,11 @@ package gridfs_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -14,6 +16,7 @@ type proxy struct {
 	server string // host:port
 	addr   string // host:port
 	done   sync.WaitGroup
+	asked  atomic.Int64 // requests about blobs
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -112,8 +115,10 @@ func (p *proxy) accept(l net.Listener) {
 // relay passes requests and answers on.
 func (p *proxy) relay(client, server net.Conn) {
 	awaited := make(chan func() bool, 1)
+	var asked messages
 	p.done.Go(func() {
 		pass(server, client, func(request []byte) bool {
+			p.asked.Add(asked.about(request, []byte("blobs.")))
 			if then := p.take(request); then != nil {
 				awaited <- then
 			}
@@ -130,6 +135,27 @@ func (p *proxy) relay(client, server net.Conn) {
 			}
 		})
 	})
+}
+
+// messages tells the messages of a connection apart, each of which begins with its
+// size.
+type messages struct{ rest []byte }
+
+// about takes the next bytes, and returns how many messages end in them that begin
+// with a mention of what.
+func (m *messages) about(next, what []byte) (n int64) {
+	m.rest = append(m.rest, next...)
+	for len(m.rest) >= 4 {
+		size := int(binary.LittleEndian.Uint32(m.rest))
+		if len(m.rest) < size {
+			break
+		}
+		if bytes.Contains(m.rest[:min(100, size)], what) {
+			n++
+		}
+		m.rest = m.rest[size:]
+	}
+	return n
 }
 
 // keep notes both ends for cut, or ends them if it came already.

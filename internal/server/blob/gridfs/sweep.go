@@ -3,6 +3,8 @@ package gridfs
 import (
 	"context"
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -92,11 +94,7 @@ func (s *store) sweepOrphans(ctx context.Context, ids map[bson.ObjectID]bool) er
 	if len(ids) == 0 {
 		return nil
 	}
-	list := make(bson.A, 0, len(ids))
-	for id := range ids {
-		list = append(list, id)
-	}
-	known := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: list}}}}
+	known := byID(in(slices.Collect(maps.Keys(ids))))
 	for raw, err := range s.scan(ctx, s.files, known, options.Find().SetProjection(byID(1))) {
 		if err != nil {
 			return err

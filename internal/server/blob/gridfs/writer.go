@@ -2,12 +2,8 @@ package gridfs
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/blob/packed"
@@ -17,10 +13,6 @@ import (
 // batchChunks is how many chunks are sent in one call. A writer holds them, and
 // the driver a copy or two.
 const batchChunks = 4
-
-// commitAttempts bounds how often a commit starts over because somebody deleted
-// the blob that it was to renew.
-const commitAttempts = 20
 
 // writer sends the chunks of a new blob. Their file's id says when it started.
 type writer struct {
@@ -33,9 +25,10 @@ type writer struct {
 	sent   int32  // chunks
 	length int64  // bytes in chunks and buffer
 	ended  bool
-	// unsure is set while a file's document may have been inserted without an
-	// answer. The chunks must stay then.
-	unsure bool
+	info   blob.Info // of the blob, once all of it is there
+	// The chunks must stay where they are those of a blob, and while they may be: a
+	// file's document may have been inserted without an answer.
+	kept, unsure bool
 }
 
 // Create starts a new blob. Nothing is sent before there is a batch or a commit.
@@ -43,9 +36,13 @@ func (s *store) Create(ctx context.Context, form blob.Form) (blob.Writer, error)
 	if err := blob.Interrupted(ctx, "new blob"); err != nil {
 		return nil, err
 	}
+	return s.newWriter(ctx, form), nil
+}
+
+func (s *store) newWriter(ctx context.Context, form blob.Form) *writer {
 	w := &writer{ctx: ctx, store: s, id: bson.NewObjectID(), sum: blob.NewSum()}
 	w.form = packed.NewWriter(chunked{w}, form == blob.Compressed)
-	return w, nil
+	return w
 }
 
 func (w *writer) Write(p []byte) (int, error) {
@@ -85,21 +82,32 @@ func (w chunked) Write(p []byte) (int, error) {
 
 // flush sends the buffer.
 func (w *writer) flush(ctx context.Context) error {
-	var batch []chunk
+	err := w.store.send(ctx, w.take())
+	w.buffer = w.buffer[:0]
+	return err
+}
+
+// take returns the buffer as chunks that are to be sent.
+func (w *writer) take() []chunk {
+	var chunks []chunk
 	for rest := w.buffer; len(rest) > 0; {
 		data := rest[:min(chunkSize, len(rest))]
 		rest = rest[len(data):]
-		batch = append(batch, chunk{ID: chunkID(w.id, int64(w.sent)), File: w.id, N: w.sent, Data: data})
+		chunks = append(chunks, chunk{ID: chunkID(w.id, int64(w.sent)), File: w.id, N: w.sent, Data: data})
 		w.sent++
 	}
-	if len(batch) == 0 {
+	return chunks
+}
+
+// send writes chunks, in one call unless they are more than a message can have.
+func (s *store) send(ctx context.Context, chunks []chunk) error {
+	if len(chunks) == 0 {
 		return nil
 	}
 	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	_, err := w.store.chunks.InsertMany(callCtx, batch)
-	w.buffer = w.buffer[:0]
-	return w.store.failed(ctx, err)
+	_, err := s.chunks.InsertMany(callCtx, chunks)
+	return s.failed(ctx, err)
 }
 
 func (w *writer) Commit(ctx context.Context, want james.Digest) (blob.Info, error) {
@@ -117,100 +125,28 @@ func (w *writer) Commit(ctx context.Context, want james.Digest) (blob.Info, erro
 	if err := firstError(w.form.Close(), w.flush(ctx)); err != nil {
 		return blob.Info{}, w.end(err)
 	}
-	info.Modified = w.store.now().Truncate(time.Millisecond).UTC() // as MongoDB keeps it
-	kept, err := w.publish(ctx, info)
-	if err != nil {
+	w.info = info
+	if err := w.store.publish(ctx, []*writer{w}); err != nil {
 		return blob.Info{}, w.end(err)
 	}
-	if !kept {
-		_ = w.end(nil)
-	}
-	w.ended, w.buffer = true, nil
-	return info, nil
+	_ = w.end(nil) // it is there, with these chunks or others
+	return w.info, nil
 }
 
-// publish makes the blob visible, and reports whether it has these chunks or
-// those of an earlier commit.
-func (w *writer) publish(ctx context.Context, info blob.Info) (kept bool, err error) {
-	for range commitAttempts {
-		inserted, err := w.insert(ctx, info)
-		if err != nil {
-			return false, err
-		}
-		if inserted {
-			return true, w.confirm(ctx)
-		}
-		if renewed, err := w.store.renew(ctx, info); renewed || err != nil {
-			return false, err
-		}
-		if taken, err := w.store.exists(ctx, w.id); err != nil {
-			return false, err
-		} else if taken {
-			return false, blob.Swept()
-		}
-	}
-	return false, james.Errorf(james.KindUnavailable, blob.Subject(info.Digest), "somebody deletes it again and again")
-}
-
-// insert writes the file's document. It reports false where a document of that
-// name or id is there already.
-func (w *writer) insert(ctx context.Context, info blob.Info) (bool, error) {
-	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+// document returns the file's document.
+func (w *writer) document() file {
 	doc := file{
 		ID:         w.id,
 		Length:     w.length,
 		ChunkSize:  chunkSize,
-		UploadDate: info.Modified,
-		Filename:   info.Digest.String(),
-		Metadata:   metadata{Modified: info.Modified},
+		UploadDate: w.info.Modified,
+		Filename:   w.info.Digest.String(),
+		Metadata:   metadata{Modified: w.info.Modified},
 	}
 	if w.form.Packed() {
-		doc.Metadata.Form, doc.Metadata.Size = formPacked, info.Size
+		doc.Metadata.Form, doc.Metadata.Size = formPacked, w.info.Size
 	}
-	w.unsure = true
-	_, err := w.store.files.InsertOne(callCtx, doc)
-	if err == nil {
-		w.unsure = false
-		return true, nil
-	}
-	if mongo.IsDuplicateKeyError(err) {
-		w.unsure = false
-		return false, nil
-	}
-	return false, w.store.failed(ctx, err)
-}
-
-// renew sets the time of the blob of that digest, and reports whether there is one.
-func (s *store) renew(ctx context.Context, info blob.Info) (bool, error) {
-	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	res, err := s.files.UpdateOne(callCtx, byName(info.Digest), modifiedNow(info.Modified))
-	if err != nil {
-		return false, s.failed(ctx, err)
-	}
-	return res.MatchedCount > 0, nil
-}
-
-// confirm takes the file's document back if a sweep has removed the chunks and
-// was through before the document came. The first chunk tells: a sweep removes
-// all, and from now on it cannot take them.
-func (w *writer) confirm(ctx context.Context) error {
-	if w.sent == 0 {
-		return nil
-	}
-	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	first := w.store.chunks.FindOne(callCtx, byID(chunkID(w.id, 0)),
-		options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}}))
-	if !errors.Is(first.Err(), mongo.ErrNoDocuments) {
-		w.unsure = true // the blob is there, whatever comes of this question
-		return w.store.failed(ctx, first.Err())
-	}
-	if err := w.store.dropFile(ctx, w.id); err != nil {
-		return err
-	}
-	return blob.Swept()
+	return doc
 }
 
 func (w *writer) Abort() error {
@@ -220,12 +156,23 @@ func (w *writer) Abort() error {
 	return w.end(nil)
 }
 
-// end drops what was sent and returns err, or why the dropping failed. It leaves
-// the chunks to Sweep where the database does not answer anyway.
+// end drops what was sent, unless it is a blob's.
 func (w *writer) end(err error) error {
 	w.ended, w.buffer = true, nil
-	if w.sent == 0 || w.unsure || james.KindOf(err) == james.KindUnavailable {
+	return w.store.drop(w.ctx, []*writer{w}, err)
+}
+
+// drop removes what writers have sent in vain, and returns err or why that failed.
+// It leaves the chunks to Sweep where the database does not answer anyway.
+func (s *store) drop(ctx context.Context, writers []*writer, err error) error {
+	var vain []bson.ObjectID
+	for _, w := range writers {
+		if w.sent > 0 && !w.kept && !w.unsure {
+			vain = append(vain, w.id)
+		}
+	}
+	if len(vain) == 0 || james.KindOf(err) == james.KindUnavailable {
 		return err
 	}
-	return firstError(err, w.store.dropChunks(context.WithoutCancel(w.ctx), w.id))
+	return firstError(err, s.dropChunks(context.WithoutCancel(ctx), vain...))
 }

@@ -53,6 +53,21 @@ func (s *Store) Create(ctx context.Context, _ blob.Form) (blob.Writer, error) {
 	return w, nil
 }
 
+// Put commits contents.
+func (s *Store) Put(ctx context.Context, _ blob.Form, contents [][]byte) error {
+	lacking, err := blob.Lacking(ctx, s, contents)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now().Round(0).UTC()
+	for _, c := range lacking {
+		s.blobs[c.Digest] = content{data: bytes.Clone(c.Content), modified: now}
+	}
+	return nil
+}
+
 // Open returns a blob for reading.
 func (s *Store) Open(ctx context.Context, digest james.Digest) (blob.Reader, error) {
 	c, err := s.find(ctx, digest)
@@ -72,22 +87,30 @@ func (s *Store) Stat(ctx context.Context, digest james.Digest) (blob.Info, error
 	return c.info(digest), nil
 }
 
+// Missing returns those blobs that are not there.
+func (s *Store) Missing(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error) {
+	return s.each(ctx, digests, func(c content) content { return c })
+}
+
 // Renew sets the time of those blobs that there are.
 func (s *Store) Renew(ctx context.Context, digests []james.Digest) (missing []james.Digest, err error) {
+	now := s.now().Round(0).UTC()
+	return s.each(ctx, digests, func(c content) content { return content{c.data, now} })
+}
+
+// each puts what change makes of those blobs that there are in their places.
+func (s *Store) each(ctx context.Context, digests []james.Digest, change func(content) content) (missing []james.Digest, err error) {
 	if err := blob.Interrupted(ctx, "blobs"); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now().Round(0).UTC()
 	for _, digest := range digests {
-		c, ok := s.blobs[digest]
-		if !ok {
+		if c, ok := s.blobs[digest]; ok {
+			s.blobs[digest] = change(c)
+		} else {
 			missing = append(missing, digest)
-			continue
 		}
-		c.modified = now
-		s.blobs[digest] = c
 	}
 	return missing, nil
 }

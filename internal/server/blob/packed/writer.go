@@ -77,6 +77,7 @@ func (p *Writer) Close() error {
 			return err
 		}
 	}
+	p.buf, p.out = nil, nil
 	if p.state == plain {
 		return nil
 	}
