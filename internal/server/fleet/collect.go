@@ -34,10 +34,11 @@ func (f *Fleet) litter() { f.rubbish.failed.Add(1) }
 //     deleted.
 //   - One that an upload has committed and not yet put a packet to: the commit
 //     makes the blob new, also where it was there already, so it is spared for
-//     the whole of CollectAge. An upload renews all contents before it puts the
-//     packet, as the first of them may be old by then; a row follows its blobs
-//     within moments. A content that is gone by then is missed, and is got from
-//     the archive later; until then the packet is not marked as having them.
+//     the whole of CollectAge. An upload that took half of that or more renews all
+//     contents before it puts the packet, as the first of them may be old by then;
+//     a row follows its blobs within moments. A content that is gone by then is
+//     missed, and is got from the archive later; until then the packet is not
+//     marked as having them.
 //   - One that an upload renews between the look at its age and its deletion: in
 //     this process Fleet.uploads keeps the two apart. In another, these few
 //     milliseconds are all there is, and the upload looks for its blobs once more

@@ -7,20 +7,18 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// What is under way of an archive's contents at a time. Many commits at once cost
-// a disk little more than one.
+// What is under way of the large contents of an archive at a time. Many commits at
+// once cost a disk little more than one.
 const (
 	contentsAtOnce = 16
 	pieceSize      = 64 << 10
 	pieces         = 128 // 8 MiB
-	// wholePieces is of how many pieces a content is known as a whole before
-	// anything of it is written.
-	wholePieces = 4
 )
 
 // OpenContent returns the content of a file under its sha256. It fails with
@@ -42,31 +40,48 @@ func contentsOf(entries []james.Entry) []james.Digest {
 	return slices.Compact(out)
 }
 
+// spare returns which contents are missing of those that were stored since began. The
+// others are not collected within the next half of CollectAge.
+func (f *Fleet) spare(ctx context.Context, contents []james.Digest, began time.Time) (missing []james.Digest, err error) {
+	if f.o.Now().Sub(began) < f.o.CollectAge/2 {
+		return f.o.Blobs.Missing(ctx, contents)
+	}
+	return f.o.Blobs.Renew(ctx, contents)
+}
+
 // keeper stores contents while they are read one after the other: hashing,
-// compressing and writing go on beside the reading. A content that is there
-// already is renewed and not written.
+// compressing and writing go on beside the reading. Small ones are put together. A
+// content that is there already is renewed and not kept twice.
 type keeper struct {
-	blobs  blob.Store
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	slots  chan struct{} // one for each content under way
-	free   chan []byte   // pieces that nobody holds
-	work   sync.WaitGroup
+	blobs   blob.Store
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	slots   chan struct{} // one for each large content under way
+	free    chan []byte   // pieces that nobody holds
+	batches chan *batch   // that nobody holds
+	filling *batch        // by who calls take; nil for none
+	work    sync.WaitGroup
 }
 
 // newKeeper returns a keeper that ends with ctx. Its finish must be called.
 func newKeeper(ctx context.Context, blobs blob.Store) *keeper {
-	k := &keeper{blobs: blobs, slots: make(chan struct{}, contentsAtOnce), free: make(chan []byte, pieces)}
+	k := &keeper{blobs: blobs, slots: make(chan struct{}, contentsAtOnce), free: make(chan []byte, pieces), batches: make(chan *batch, batches)}
 	k.ctx, k.cancel = context.WithCancelCause(ctx)
 	for range pieces {
 		k.free <- nil
+	}
+	for range batches {
+		k.batches <- nil
 	}
 	return k
 }
 
 // take reads content to its end and returns, before it is stored. It returns the
 // first failure of what was taken before, too.
-func (k *keeper) take(_ *james.Entry, content io.Reader) error {
+func (k *keeper) take(e *james.Entry, content io.Reader) error {
+	if e.Size <= smallContent {
+		return k.takeSmall(int(e.Size), content)
+	}
 	select {
 	case k.slots <- struct{}{}:
 	case <-k.ctx.Done():
@@ -116,37 +131,12 @@ func (k *keeper) read(content io.Reader, to chan<- []byte) error {
 
 // store keeps what comes, as a blob.
 func (k *keeper) store(comes <-chan []byte) error {
-	sum := blob.NewSum()
-	var held [][]byte
-	defer func() {
-		for _, piece := range held {
-			k.free <- piece
-		}
-	}()
-	for piece := range comes {
-		sum.Add(piece)
-		held = append(held, piece)
-		if len(held) == wholePieces {
-			break
-		}
-	}
-	whole := len(held) < wholePieces
-	if whole {
-		if there, err := k.renew(sum); there || err != nil {
-			return err
-		}
-	}
 	w, err := k.blobs.Create(k.ctx, blob.Compressed)
 	if err != nil {
 		return err
 	}
 	defer w.Abort()
-	for ; len(held) > 0; held = held[1:] {
-		if _, err := w.Write(held[0]); err != nil {
-			return err
-		}
-		k.free <- held[0]
-	}
+	sum := blob.NewSum()
 	for piece := range comes {
 		sum.Add(piece)
 		_, err := w.Write(piece)
@@ -155,10 +145,8 @@ func (k *keeper) store(comes <-chan []byte) error {
 			return err
 		}
 	}
-	if !whole {
-		if there, err := k.renew(sum); there || err != nil {
-			return err
-		}
+	if there, err := k.renew(sum); there || err != nil {
+		return err
 	}
 	return k.commit(w, sum)
 }
@@ -200,6 +188,8 @@ func (k *keeper) failure() error {
 func (k *keeper) finish(err error) error {
 	if err != nil {
 		k.cancel(err)
+	} else {
+		k.put()
 	}
 	k.work.Wait()
 	err = k.failure()

@@ -61,8 +61,10 @@ func (w *world) checkContent(content []byte) {
 func TestContents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	// Around the sizes of pieces, of what is known as a whole, and of all pieces.
-	packed, contents := sizesTar(t, 0, 1, 100, 65_535, 65_536, 65_537, 4*65_536-1, 4*65_536, 4*65_536+1, 1_000_000, 9<<20, 5)
+	// Around the sizes of pieces, of what is put together, of a batch, and of all
+	// pieces.
+	packed, contents := sizesTar(t, 0, 1, 100, 65_535, 65_536, 65_537, 1<<20-1, 1<<20, 1<<20+1, 1_000_000, 9<<20, 5,
+		1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 0)
 	p := w.addTar("a", packed).Packet
 	if !p.Contents {
 		t.Error("the packet is not marked as having its contents")
@@ -74,12 +76,31 @@ func TestContents(t *testing.T) {
 	wantError(t, err, james.KindNotFound)
 }
 
-// counting counts the blobs that are written to their end.
+// counting counts the blobs that are written to their end, and how many are at a
+// time, or how large they are together.
 type counting struct {
 	blob.Store
 	commits atomic.Int64
 	largest atomic.Int64 // writers at a time
 	open    atomic.Int64
+	puts    atomic.Int64
+	heavy   atomic.Int64 // bytes of contents that are put
+}
+
+func (c *counting) Put(ctx context.Context, form blob.Form, contents [][]byte) error {
+	var digests []james.Digest
+	var size int64
+	for _, content := range contents {
+		digests, size = append(digests, james.DigestOf(content)), size+int64(len(content))
+	}
+	missing, err := c.Missing(ctx, digests)
+	if err != nil {
+		return err
+	}
+	c.commits.Add(int64(len(missing)))
+	c.heavy.Store(max(c.heavy.Load(), size))
+	c.puts.Add(1)
+	return c.Store.Put(ctx, form, contents)
 }
 
 func (c *counting) Create(ctx context.Context, form blob.Form) (blob.Writer, error) {
@@ -127,13 +148,16 @@ func TestContentsOnce(t *testing.T) {
 		t.Errorf("%d blobs were written in all", got)
 	}
 	var sizes []int
-	for range 200 {
-		sizes = append(sizes, 100)
+	for i := range 20 {
+		sizes = append(sizes, 1<<20+1, 1<<20, i, 2*i)
 	}
 	many, _ := sizesTar(t, sizes...)
 	w.addTar("c", many)
 	if got := c.largest.Load(); got > 17 || c.open.Load() != 0 {
 		t.Errorf("%d blobs were written at a time, %d are still", got, c.open.Load())
+	}
+	if n, heavy := c.puts.Load(), c.heavy.Load(); n > 9 || heavy > 4<<20 {
+		t.Errorf("there were %d puts of up to %d bytes", n, heavy)
 	}
 }
 
@@ -141,7 +165,7 @@ func TestContentsOnce(t *testing.T) {
 // of it is a packet.
 func TestContentsFail(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{100, 1 << 20} {
+	for _, size := range []int{100, 2 << 20} {
 		w := newWorld(t, func(o *fleet.Options) { o.Blobs = fullForContents{o.Blobs} })
 		packed, _ := sizesTar(t, 10, size, 9<<20, 10, 10)
 		_, err := w.AddPacket(t.Context(), "alice", james.AddPacketRequest{Name: "a"}, bytes.NewReader(packed))
@@ -153,6 +177,11 @@ func TestContentsFail(t *testing.T) {
 }
 
 type fullForContents struct{ blob.Store }
+
+func (f fullForContents) Put(ctx context.Context, form blob.Form, contents [][]byte) error {
+	_, err := f.Create(ctx, form)
+	return err
+}
 
 func (f fullForContents) Create(ctx context.Context, form blob.Form) (blob.Writer, error) {
 	if form == blob.Compressed {
@@ -264,6 +293,11 @@ type stuck struct {
 	told atomic.Bool
 }
 
+func (s *stuck) Put(ctx context.Context, form blob.Form, _ [][]byte) error {
+	_, err := s.Create(ctx, form)
+	return err
+}
+
 func (s *stuck) Create(ctx context.Context, _ blob.Form) (blob.Writer, error) {
 	if !s.told.Swap(true) {
 		close(s.here)
@@ -342,13 +376,15 @@ func TestCollectBesideLongUpload(t *testing.T) {
 		other := join(t, w.store, w.blobs, patient) // in another process
 		defer w.run()()
 		defer other.run()()
-		packed, contents := sizesTar(t, 10, 300_000, 77)
-		slow := io.MultiReader(bytes.NewReader(packed[:250_000]), readerFunc(func([]byte) (int, error) {
+		packed, contents := sizesTar(t, 2<<20, 300_000, 77)
+		slow := io.MultiReader(bytes.NewReader(packed[:2<<20+100_000]), readerFunc(func([]byte) (int, error) {
+			synctest.Wait()
+			w.checkContent(contents[0])
 			time.Sleep(30 * time.Hour)
 			_, err := w.OpenContent(t.Context(), james.DigestOf(contents[0]))
 			wantError(t, err, james.KindNotFound)
 			return 0, io.EOF
-		}), bytes.NewReader(packed[250_000:]))
+		}), bytes.NewReader(packed[2<<20+100_000:]))
 		resp, err := w.AddPacket(t.Context(), "alice", james.AddPacketRequest{Name: "a"}, slow)
 		if err != nil || resp.Packet.Contents {
 			t.Fatalf("it is added as %+v, %v", resp.Packet, err)

@@ -90,12 +90,13 @@ func (f *Fleet) unpackOne(ctx context.Context, p *james.Packet) error {
 	if err := f.dropUnsound(ctx, contentsOf(m.Entries)); err != nil {
 		return err
 	}
+	began := f.o.Now()
 	if err := f.keepContents(ctx, p, m); err != nil {
 		return err
 	}
 	f.uploads.RLock()
 	defer f.uploads.RUnlock()
-	missing, err := f.o.Blobs.Renew(ctx, contentsOf(m.Entries))
+	missing, err := f.spare(ctx, contentsOf(m.Entries), began)
 	if err != nil {
 		return err
 	}

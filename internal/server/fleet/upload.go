@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/server/blob"
@@ -24,7 +25,7 @@ import (
 // the entry, with james.KindExists where the name and tags have other content
 // and Replace is not set, and with james.KindInterrupted when r breaks off.
 func (f *Fleet) AddPacket(ctx context.Context, by string, req james.AddPacketRequest, r io.Reader) (james.AddPacketResponse, error) {
-	u := &upload{Fleet: f, by: by, replace: req.Replace, manifest: james.Manifest{Name: req.Name, Tags: req.Tags, Replaces: sortedUnique(req.Replaces), Health: req.Health}}
+	u := &upload{Fleet: f, by: by, replace: req.Replace, began: f.o.Now(), manifest: james.Manifest{Name: req.Name, Tags: req.Tags, Replaces: sortedUnique(req.Replaces), Health: req.Health}}
 	if len(req.Scripts) > 0 {
 		u.manifest.Scripts = req.Scripts
 	}
@@ -52,6 +53,7 @@ type upload struct {
 	*Fleet
 	by       string
 	replace  bool
+	began    time.Time
 	manifest james.Manifest
 	encoded  []byte // the manifest
 	digest   james.Digest
@@ -102,8 +104,7 @@ func (u *upload) keep(ctx context.Context, w blob.Writer) (james.AddPacketRespon
 	if err := u.check(known); err != nil {
 		return james.AddPacketResponse{}, err
 	}
-	// From now on they are spared, whenever they were stored.
-	missing, err := u.o.Blobs.Renew(ctx, u.contents)
+	missing, err := u.spare(ctx, u.contents, u.began)
 	if err != nil {
 		return james.AddPacketResponse{}, err
 	}
@@ -230,7 +231,7 @@ func (u *upload) verify(ctx context.Context, p *james.Packet) error {
 	whole, err := u.whole(ctx, p)
 	if err == nil && whole && p.Contents {
 		var missing []james.Digest
-		missing, err = u.o.Blobs.Renew(ctx, u.contents)
+		missing, err = u.o.Blobs.Missing(ctx, u.contents)
 		whole = len(missing) == 0
 	}
 	if err == nil && !whole {
