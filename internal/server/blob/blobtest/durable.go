@@ -123,7 +123,7 @@ func twoStoresCommit(t *testing.T, p Place) {
 
 // crash leaves a writer as a process does that dies in the middle.
 func crash(t *testing.T, p Place) {
-	content := Bytes(4, 1_200_000)
+	content := Bytes(4, 1_600_000)
 	dead := p.open(t)
 	Unfinished(t, dead, content)
 	if p.Residue(t) == 0 {
@@ -143,7 +143,7 @@ func crash(t *testing.T, p Place) {
 
 func noResidue(t *testing.T, p Place) {
 	s := p.open(t)
-	content := Bytes(5, 1_200_000)
+	content := Bytes(5, 1_600_000)
 	for _, row := range []struct {
 		name string
 		do   func()

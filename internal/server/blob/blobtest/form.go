@@ -70,7 +70,7 @@ func bothForms(t *testing.T, p Place) {
 // content.
 func damage(t *testing.T, p Place) {
 	s := inForm{p.open(t), blob.Compressed}
-	content := Bytes(5, 300_000)
+	content := append(make([]byte, 300_000), Bytes(5, 3_000)...) // two frames, which are small
 	digest := Put(t, s, content).Digest
 	var whole []byte
 	p.Change(t, digest, func(stored []byte) []byte { whole = bytes.Clone(stored); return stored })
@@ -99,7 +99,7 @@ func stride(at, size int) int {
 	if at < 60 || at > size-60 {
 		return 1
 	}
-	return min(5_003, size-60-at+1)
+	return min(53, size-60-at+1)
 }
 
 // damaged checks that stored does not read as anything but a part of content that

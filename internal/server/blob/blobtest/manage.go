@@ -113,7 +113,7 @@ func renew(t *testing.T, s blob.Store) {
 }
 
 func sweep(t *testing.T, s blob.Store) {
-	kept, running, abandoned := Bytes(4, 600_000), Bytes(5, 600_000), Bytes(6, 1_200_000)
+	kept, running, abandoned := Bytes(4, 600_000), Bytes(5, 600_000), Bytes(6, 1_600_000)
 	Put(t, s, kept)
 	w := Unfinished(t, s, running)
 	noError(t, s.Sweep(t.Context(), time.Now().Add(-time.Hour)))
