@@ -67,6 +67,7 @@ func (a *ahead) next() *aheadBlock {
 // done forgets the block if it was the first of those that are decoded ahead.
 func (a *ahead) done(c content) {
 	if b, ok := c.(*aheadBlock); ok {
+		a.queue[0] = nil // or the list would hold what was read of it
 		a.queue = a.queue[1:]
 		a.memory -= b.memory
 	}
@@ -173,6 +174,7 @@ func (a *ahead) take() *blockReader {
 }
 
 func (a *ahead) give(r *blockReader) {
+	r.r, r.in = nil, limited{} // or it would hold the block that it has read
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.free = append(a.free, r)

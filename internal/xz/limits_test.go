@@ -45,71 +45,81 @@ func TestWindow(t *testing.T) {
 }
 
 // TestMemory: what is alive while a stream is read is its dictionary, however
-// many blocks and streams there are. It is not parallel, as it looks at the whole
-// process.
+// many blocks and streams there are, and 128 MiB of blocks that are decoded ahead.
+// It is not parallel, as it looks at the whole process.
 func TestMemory(t *testing.T) {
-	raw, large := sample(3<<20), make([]byte, 80<<20)
+	raw := sample(3 << 19)
+	tool := func(args ...string) func([]byte) []byte {
+		return func(raw []byte) []byte { return xzTool(t, raw, args...) }
+	}
 	for _, row := range []struct {
 		name    string
-		limit   int64
-		pack    func() []byte
+		limit   uint64
+		raw     []byte
+		pack    func([]byte) []byte
 		workers int
 	}{
-		{"-6", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T1") }, 1},
-		{"-6, many blocks", 9 << 20, func() []byte { return xzTool(t, raw, "-6", "-T2", "--block-size=32768") }, 1},
-		{"-6, many blocks, ahead", 4 << 20, func() []byte { return xzTool(t, raw, "-6", "-T2", "--block-size=32768") }, 4},
-		{"-9, large blocks, ahead", 130 << 20, func() []byte { return xzTool(t, large, "-9", "-T2", "--block-size=8MiB") }, 8},
-		{"-9, many streams", 65 << 20, func() (out []byte) {
-			for part := range slices.Chunk(raw, 1<<20) {
+		{"-6", 9 << 20, raw, tool("-6", "-T1"), 1},
+		{"-6, many blocks", 1 << 20, raw, tool("-6", "-T2", "--block-size=32768"), 1},
+		{"-6, many blocks, ahead", 2 << 20, raw, tool("-6", "-T2", "--block-size=32768"), 4},
+		{"-9, large blocks, ahead", 130 << 20, make([]byte, 80<<20), tool("-9", "-T2", "--block-size=8MiB"), 8},
+		{"-9, many streams", 65 << 20, raw, func(raw []byte) (out []byte) {
+			for part := range slices.Chunk(raw, 1<<19) {
 				out = append(out, xzTool(t, part, "-9", "-T1")...)
 			}
 			return out
 		}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			packed := row.pack()
-			w := &heapWatch{r: bytes.NewReader(packed), every: len(packed) / 8}
-			w.look()
-			before := w.peak
-			x := xz.NewReader(w, xz.Options{MaxWindow: window, Workers: row.workers})
-			for err := error(nil); err != io.EOF; _, err = io.CopyN(io.Discard, x, 4<<20) {
+			packed := row.pack(row.raw)
+			before, used := heap(), uint64(0)
+			x := xz.NewReader(bytes.NewReader(packed), xz.Options{MaxWindow: window, Workers: row.workers})
+			defer x.Close()
+			for {
+				_, err := io.CopyN(io.Discard, x, int64(len(row.raw)/20))
+				used = max(used, heap()-before)
+				if err == io.EOF {
+					break
+				}
 				if err != nil {
 					t.Fatal(err)
 				}
-				w.look()
 			}
-			used := w.peak - before
-			t.Logf("%d KiB alive", used>>10)
 			if used > row.limit {
 				t.Errorf("%d KiB alive, the limit is %d", used>>10, row.limit>>10)
 			}
-			x.Close()
 		})
 	}
 }
 
-// heapWatch measures the live heap now and then while it is read.
-type heapWatch struct {
-	r        io.Reader
-	n, every int
-	peak     int64
-}
-
-// look counts what the collector finds alive, and not what workers have let go of since.
-// What a pool holds is let go of the second time.
-func (h *heapWatch) look() {
-	runtime.GC()
-	runtime.GC()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	h.peak = max(h.peak, int64(live[0].Value.Uint64()))
-}
-
-func (h *heapWatch) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
-	if h.n += n; h.n >= h.every || err == io.EOF {
-		h.n = 0
-		h.look()
+// TestMemoryAfter: of blocks that were decoded ahead nothing is held once they were
+// read, but for dictionaries. It is not parallel, either.
+func TestMemoryAfter(t *testing.T) {
+	raw := noise(2 << 20)
+	packed := xzTool(t, raw, "-0", "-T2", "--block-size=512KiB")
+	before := heap()
+	x := xz.NewReader(bytes.NewReader(packed), xz.Options{MaxWindow: window, Workers: 4})
+	defer x.Close()
+	if _, err := io.Copy(io.Discard, x); err != nil {
+		t.Fatal(err)
 	}
-	return n, err
+	if used := heap() - before; used > 3<<19 {
+		t.Errorf("%d KiB alive", used>>10)
+	}
+	runtime.KeepAlive(packed)
+}
+
+// heap returns how many bytes the collector finds alive, once they are no more and no
+// fewer: workers have then done all that they may.
+func heap() uint64 {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	for last := uint64(0); ; {
+		runtime.GC()
+		metrics.Read(live)
+		now := live[0].Value.Uint64()
+		if max(last, now)-min(last, now) < 64<<10 {
+			return now
+		}
+		last = now
+	}
 }
