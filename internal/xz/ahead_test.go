@@ -15,20 +15,20 @@ import (
 // ahead, with fewer and more workers than there are blocks.
 func TestAhead(t *testing.T) {
 	t.Parallel()
-	raw := sample(2 << 20)
+	raw := sample(200_000)
 	for _, args := range [][]string{
-		{"-0", "-T2", "--block-size=100000"},
-		{"-6", "-T2", "--block-size=1000000"},
-		{"-9", "-T2", "--block-size=1000000"},
-		{"-0", "-T2", "--block-list=1000,500000,1,70000,0"},
-		{"-6", "-T1", "--block-size=300000"}, // no sizes in the headers
+		{"-0", "-T2", "--block-size=10000"},
+		{"-6", "-T2", "--block-size=100000"},
+		{"-9", "-T2", "--block-size=100000"},
+		{"-0", "-T2", "--block-list=1000,90000,1,70000,0"},
+		{"-6", "-T1", "--block-size=30000"}, // no sizes in the headers
 	} {
 		if got := mustUnpack(t, xzTool(t, raw, args...)); !bytes.Equal(got, raw) {
 			t.Errorf("%q: something else came out", args)
 		}
 	}
-	mixed := append(xzTool(t, raw, "-0", "-T2", "--block-size=300000"), pack(t, raw)...)
-	mixed = append(mixed, xzTool(t, raw, "-0", "-T2", "--block-size=400000", "--check=sha256")...)
+	mixed := append(xzTool(t, raw, "-0", "-T2", "--block-size=30000"), pack(t, raw)...)
+	mixed = append(mixed, xzTool(t, raw, "-0", "-T2", "--block-size=40000", "--check=sha256")...)
 	if got := mustUnpack(t, mixed); len(got) != 3*len(raw) {
 		t.Errorf("%d bytes came out of three streams", len(got))
 	}
@@ -38,7 +38,7 @@ func TestAhead(t *testing.T) {
 // then the failure.
 func TestAheadReadError(t *testing.T) {
 	t.Parallel()
-	packed := xzTool(t, sample(1<<20), "-0", "-T2", "--block-size=100000")
+	packed := xzTool(t, sample(200_000), "-0", "-T2", "--block-size=20000")
 	broken := errors.New("connection reset")
 	for n := 0; n <= len(packed); n += len(packed)/37 + 1 {
 		var want []byte

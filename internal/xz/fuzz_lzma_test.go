@@ -52,9 +52,9 @@ func wrap(chunks []byte) []byte {
 // TestChunks: what a decoder of its own must get right, whatever its settings are.
 func TestChunks(t *testing.T) {
 	t.Parallel()
-	raw := slices.Concat(noise(100_000), sample(3<<20), make([]byte, 1<<20), []byte(strings.Repeat("abc", 100_000)), noise(5))
+	raw := slices.Concat(noise(100_000), sample(300_000), make([]byte, 300_000), []byte(strings.Repeat("abc", 20_000)), noise(5))
 	for _, options := range []string{
-		"dict=4KiB", "dict=64KiB,lc=0,lp=0,pb=0", "dict=1MiB,lc=4,lp=0,pb=4", "dict=8MiB,lc=0,lp=4,pb=4",
+		"dict=4KiB", "dict=64KiB,lc=0,lp=0,pb=0", "dict=256KiB,lc=4,lp=0,pb=4", "dict=8MiB,lc=0,lp=4,pb=4",
 		"dict=8MiB,lc=2,lp=2,pb=0,mode=fast", "dict=64MiB,nice=273,mf=bt4,depth=1000",
 	} {
 		t.Run(options, func(t *testing.T) {

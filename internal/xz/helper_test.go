@@ -22,26 +22,15 @@ const window = 64 << 20
 // pack compresses raw with a small dictionary.
 func pack(t testing.TB, raw []byte) []byte {
 	t.Helper()
-	var buf bytes.Buffer
-	w, err := xz.NewWriter(&buf, 1<<16)
-	if err == nil {
-		_, err = w.Write(raw)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return buf.Bytes()
+	return compressed(t, raw, 1<<16, 1<<20)
 }
 
 // unpack reads all of packed, in several ways that must all come to the same: with
 // one worker and with several, in small pieces and in large ones.
 func unpack(packed []byte) (content []byte, err error) {
 	content, err = unpackFrom(bytes.NewReader(packed))
-	for _, workers := range []int{2, 4} {
-		got, failed := unpackWith(iotest.OneByteReader(bytes.NewReader(packed)), workers, 1000*workers)
+	for workers, r := range map[int]io.Reader{2: iotest.OneByteReader(bytes.NewReader(packed)), 4: bytes.NewReader(packed)} {
+		got, failed := unpackWith(r, workers, 1000*workers)
 		if !bytes.Equal(got, content) || (failed == nil) != (err == nil) || err != nil && failed.Error() != err.Error() {
 			panic(fmt.Sprintf("%d workers read %d bytes (%v), one reads %d (%v)", workers, len(got), failed, len(content), err))
 		}

@@ -44,9 +44,9 @@ func TestStreams(t *testing.T) {
 // format of its output.
 func TestTools(t *testing.T) {
 	t.Parallel()
-	raw := sample(300_000)
+	raw := sample(100_000)
 	for _, args := range []string{
-		"-0", "-6", "-9e", "-T2 --block-size=100000", "-T1 --block-size=65536", "-6 --check=none",
+		"-0", "-6", "-9e", "-T2 --block-size=30000", "-T1 --block-size=20000", "-6 --check=none",
 		"--check=crc32", "--check=sha256", "--lzma2=dict=64MiB,lc=0,lp=4,pb=0",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -78,10 +78,10 @@ func TestTruncated(t *testing.T) {
 // TestFlipped changes every byte in turn: it is refused, or reads the same.
 func TestFlipped(t *testing.T) {
 	t.Parallel()
-	raw := sample(3_000)
+	raw := sample(2_000)
 	for name, whole := range map[string][]byte{
 		"one block":   pack(t, raw),
-		"many blocks": xzTool(t, raw, "-T2", "--block-size=1000"),
+		"many blocks": xzTool(t, raw, "-T2", "--block-size=700"),
 	} {
 		for i := range whole {
 			flipped := bytes.Clone(whole)

@@ -3,11 +3,14 @@ package xz_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -16,30 +19,35 @@ import (
 	"github.com/trusch/jamesd/internal/xz"
 )
 
-// compressed returns raw as a stream, written in pieces of at most that many bytes.
-func compressed(t testing.TB, raw []byte, dictionary, piece int) []byte {
-	t.Helper()
+// compress returns raw as a stream, written in pieces of at most that many bytes.
+func compress(raw []byte, dictionary, piece int) ([]byte, error) {
 	var buf bytes.Buffer
 	w, err := xz.NewWriter(&buf, dictionary)
+	if err == nil {
+		err = writePieces(w, raw, piece)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return buf.Bytes(), err
+}
+
+func compressed(t testing.TB, raw []byte, dictionary, piece int) []byte {
+	t.Helper()
+	packed, err := compress(raw, dictionary, piece)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writePieces(t, w, raw, piece)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return buf.Bytes()
+	return packed
 }
 
-func writePieces(t testing.TB, w io.Writer, raw []byte, piece int) {
-	t.Helper()
-	for len(raw) > 0 {
-		n := min(piece, len(raw))
-		if wrote, err := w.Write(raw[:n]); wrote != n || err != nil {
-			t.Fatalf("%d of %d bytes were written: %v", wrote, n, err)
+func writePieces(w io.Writer, raw []byte, piece int) error {
+	for part := range slices.Chunk(raw, piece) {
+		if n, err := w.Write(part); n != len(part) || err != nil {
+			return fmt.Errorf("%d of %d bytes were written: %w", n, len(part), err)
 		}
-		raw = raw[n:]
 	}
+	return nil
 }
 
 func checkReads(t testing.TB, stream, want []byte, dictionary int) {
@@ -50,53 +58,70 @@ func checkReads(t testing.TB, stream, want []byte, dictionary int) {
 	}
 }
 
+// content is a content, and how many bytes it may become with a dictionary that holds
+// all of it; 0 where that says nothing.
+type content struct {
+	raw  []byte
+	most int
+}
+
 // contents are of kinds that are compressed in different ways.
-func contents() map[string][]byte {
-	random := make([]byte, 100<<10)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(random)
+var contents = sync.OnceValue(func() map[string]content {
+	random := noise(80 << 10) // more than a chunk that is not compressed can hold
 	var words []byte
 	r := rand.New(rand.NewPCG(1, 2))
-	for len(words) < 150<<10 {
+	for len(words) < 40<<10 {
 		from := r.IntN(2000)
 		words = append(words, random[from:from+r.IntN(30)]...)
 	}
-	return map[string][]byte{
-		"nothing":             nil,
-		"a byte":              {7},
-		"a few bytes":         []byte("abcabcab"),
-		"text":                []byte(strings.Repeat("a packet is immutable; ", 3000)),
-		"zeros":               make([]byte, 9<<18),
-		"random":              random,
-		"words":               words,
-		"random in words":     append(append(bytes.Clone(words), random...), words...),
-		"the same, far apart": append(append(bytes.Clone(random), words...), random...),
-		"words, then zeros":   append(bytes.Clone(words), make([]byte, 1<<20)...),
+	return map[string]content{
+		"nothing":             {},
+		"a byte":              {raw: []byte{7}},
+		"a few bytes":         {raw: []byte("abcabcab")},
+		"text":                {[]byte(strings.Repeat("a packet is immutable; ", 1000)), 200},
+		"zeros":               {make([]byte, 100<<10), 200},
+		"random":              {raw: random},
+		"words":               {words, 10_000},
+		"random in words":     {raw: slices.Concat(words, random, words)},
+		"the same, far apart": {slices.Concat(random, words, random), 100_000},
+		"words, then zeros":   {raw: append(bytes.Clone(words), make([]byte, 50<<10)...)},
 	}
-}
+})
+
+// dictionaries are smaller than most contents, than some, and than none.
+var dictionaries = []int{4 << 10, 64 << 10, 8 << 20}
+
+// written is each of the contents as a stream, by the dictionary.
+var written = sync.OnceValue(func() map[string]map[int][]byte {
+	all := map[string]map[int][]byte{}
+	for name, c := range contents() {
+		all[name] = map[int][]byte{}
+		for _, dictionary := range dictionaries {
+			packed, err := compress(c.raw, dictionary, 1<<30)
+			if err != nil {
+				panic(err)
+			}
+			all[name][dictionary] = packed
+		}
+	}
+	return all
+})
 
 func TestWriter(t *testing.T) {
 	t.Parallel()
-	for name, raw := range contents() {
-		for _, dictionary := range []int{4 << 10, 8 << 20} {
-			checkReads(t, compressed(t, raw, dictionary, 1<<30), raw, dictionary)
+	for name, c := range contents() {
+		packed := written()[name]
+		for dictionary, stream := range packed {
+			checkReads(t, stream, c.raw, dictionary)
+			if most := len(c.raw) + len(c.raw)/(8<<10) + 100; len(stream) > most {
+				t.Errorf("%s: %d bytes became %d", name, len(c.raw), len(stream))
+			}
 		}
-		first := compressed(t, raw, 64<<10, 1<<30)
-		if !bytes.Equal(first, compressed(t, raw, 64<<10, 10_007)) {
+		if n := len(packed[8<<20]); c.most > 0 && n > c.most {
+			t.Errorf("%s: %d bytes, want %d at most", name, n, c.most)
+		}
+		if !bytes.Equal(packed[64<<10], compressed(t, c.raw, 64<<10, 10_007)) {
 			t.Errorf("%s: other bytes where it was written in pieces", name)
-		}
-		if most := len(raw) + len(raw)/8<<10 + 100; len(first) > most {
-			t.Errorf("%s: %d bytes became %d", name, len(raw), len(first))
-		}
-	}
-}
-
-// TestWriterSmall has what compresses well, and so how well.
-func TestWriterSmall(t *testing.T) {
-	t.Parallel()
-	all := contents()
-	for name, most := range map[string]int{"zeros": 1000, "text": 200, "words": 60_000, "the same, far apart": 150_000} {
-		if n := len(compressed(t, all[name], 8<<20, 1<<30)); n > most {
-			t.Errorf("%s: %d bytes, want %d at most", name, n, most)
 		}
 	}
 }
@@ -105,11 +130,13 @@ func TestWriterSmall(t *testing.T) {
 func TestWriterKnown(t *testing.T) {
 	t.Parallel()
 	program := need.Tool(t, "xz")
-	for name, raw := range contents() {
-		cmd := exec.Command(program, "-dc")
-		cmd.Stdin = bytes.NewReader(compressed(t, raw, 1<<20, 1<<30))
-		if out, err := cmd.Output(); err != nil || !bytes.Equal(out, raw) {
-			t.Errorf("%s: xz has read %d bytes of %d: %v", name, len(out), len(raw), err)
+	for name, c := range contents() {
+		for dictionary, packed := range written()[name] {
+			cmd := exec.Command(program, "-dc")
+			cmd.Stdin = bytes.NewReader(packed)
+			if out, err := cmd.Output(); err != nil || !bytes.Equal(out, c.raw) {
+				t.Errorf("%s, %d: xz has read %d bytes of %d: %v", name, dictionary, len(out), len(c.raw), err)
+			}
 		}
 	}
 }
@@ -139,25 +166,36 @@ func TestWriterOfAny(t *testing.T) {
 	})
 }
 
+// TestWriterLarge fills a chunk with content, and forgets what is far back.
+func TestWriterLarge(t *testing.T) {
+	t.Parallel()
+	raw := append(make([]byte, 2<<20), contents()["words"].raw...)
+	checkReads(t, compressed(t, raw, 16<<10, 40_009), raw, 16<<10)
+}
+
 // TestWriterFlush reads all that there is after each flush.
 func TestWriterFlush(t *testing.T) {
 	t.Parallel()
-	raw := contents()["random in words"]
+	raw := contents()["random in words"].raw
 	var buf bytes.Buffer
 	w, err := xz.NewWriter(&buf, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; n < len(raw); n += 100_000 {
-		writePieces(t, w, raw[n:min(len(raw), n+100_000)], 1<<20)
+	n := 0
+	for part := range slices.Chunk(raw, 60_000) {
+		if err := writePieces(w, part, 1<<20); err != nil {
+			t.Fatal(err)
+		}
 		for range 2 { // the second has nothing to do
 			if err := w.Flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
+		n += len(part)
 		got, err := io.ReadAll(xz.NewReader(bytes.NewReader(buf.Bytes()), xz.Options{MaxWindow: 1 << 20}))
-		if !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Equal(got, raw[:min(len(raw), n+100_000)]) {
-			t.Fatalf("%d bytes after %d: %v", len(got), n+100_000, err)
+		if !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Equal(got, raw[:n]) {
+			t.Fatalf("%d bytes after %d: %v", len(got), n, err)
 		}
 	}
 	if err := w.Close(); err != nil {
@@ -166,23 +204,21 @@ func TestWriterFlush(t *testing.T) {
 	checkReads(t, buf.Bytes(), raw, 1<<20)
 }
 
-// TestWriterRebase writes past the place where numbers of 32 bits end.
+// TestWriterRebase writes past the place where numbers of 32 bits end, at once and
+// where what is far back is meant again.
 func TestWriterRebase(t *testing.T) {
 	t.Parallel()
-	raw := contents()["the same, far apart"]
-	plain := compressed(t, raw, 1<<20, 1<<30)
-	for _, left := range []int{1, 1000, 100_000} {
+	raw, plain := contents()["the same, far apart"].raw, written()["the same, far apart"][8<<20]
+	for _, left := range []int{1, 100_000} {
 		var buf bytes.Buffer
-		w, err := xz.NewWriter(&buf, 1<<20)
+		w, err := xz.NewWriter(&buf, 8<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
 		xz.NearRebase(w, left)
-		writePieces(t, w, raw, 1<<20)
-		if err := w.Close(); err != nil {
+		if err := errors.Join(writePieces(w, raw, 1<<20), w.Close()); err != nil {
 			t.Fatal(err)
 		}
-		checkReads(t, buf.Bytes(), raw, 1<<20)
 		if !bytes.Equal(buf.Bytes(), plain) {
 			t.Errorf("%d bytes before: %d bytes that are not the %d without", left, buf.Len(), len(plain))
 		}
@@ -215,7 +251,7 @@ func TestWriterErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Write(contents()["random"]); !errors.Is(err, errFull) {
+	if _, err := w.Write(contents()["random"].raw); !errors.Is(err, errFull) {
 		t.Errorf("a write: %v", err)
 	}
 	if err := w.Close(); !errors.Is(err, errFull) {
