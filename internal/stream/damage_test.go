@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"runtime"
@@ -163,7 +164,9 @@ func TestShortBase(t *testing.T) {
 // TestWindow has streams that ask for more memory than there may be.
 func TestWindow(t *testing.T) {
 	t.Parallel()
-	plain := append(append([]byte{1, 0x80, 0x80, 0x80, 0x08, 4}, make([]byte, 16<<20)...), 0)
+	const size = 300 << 10 // what is smaller than a block has the window of its content
+	plain := binary.AppendUvarint([]byte{1}, size)
+	plain = append(append(append(plain, 4), make([]byte, size)...), 0)
 	for name, codec := range codecs {
 		if _, err := readStream(bytes.NewReader(frame(t, codec, plain, stream.Window)), nil); err != nil {
 			t.Errorf("%s, the largest window: %v", name, err)
@@ -175,17 +178,16 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestMemory measures what a reader holds in the middle of a large stream. It is not
+// TestMemory measures what a reader holds in the middle of a stream: one that fills the
+// window of zstd, which grows; that of xz is there from the beginning. It is not
 // parallel, as it looks at the whole process.
 func TestMemory(t *testing.T) {
-	old := noise(1<<20, 1)
-	pieces := []piece{
-		{entry: 0, content: bytes.Repeat(noise(64<<10, 2), 16)},
-		{entry: 1, content: append(bytes.Clone(old), noise(700<<10, 3)...), base: old},
-		{entry: 2, content: bytes.Repeat(noise(64<<10, 4), 160)},
-	}
-	for name, codec := range codecs {
-		raw := makeStream(t, stream.Options{Codec: codec}, pieces...)
+	old := noise(300<<10, 1)
+	for name, large := range map[string]int{"zstd": 10 << 20, "xz": 500 << 10} {
+		raw := makeStream(t, stream.Options{Codec: codecs[name]},
+			piece{entry: 0, content: bytes.Repeat(noise(64<<10, 2), 2)},
+			piece{entry: 1, content: append(bytes.Clone(old), noise(500<<10, 3)...), base: old},
+			piece{entry: 2, content: bytes.Repeat(noise(64<<10, 4), large>>16)})
 		before := heap()
 		s := stream.NewReader(bytes.NewReader(raw))
 		most := int64(0)

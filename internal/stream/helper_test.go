@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/trusch/jamesd/internal/delta"
@@ -155,7 +156,7 @@ func wantKind(t *testing.T, err error, kind james.Kind) {
 
 // sample is a stream of all there is: several packets, contents whole and patched, a
 // content that goes on, an empty one.
-func sample() []piece {
+var sample = sync.OnceValue(func() []piece {
 	old := text(1500, 1)
 	return []piece{
 		{packet: 0, entry: 0, content: text(200, 2)},
@@ -166,7 +167,7 @@ func sample() []piece {
 		{packet: 2, entry: 6, content: noise(50, 6)},
 		{packet: 3, entry: 0, offset: 10, content: text(100, 7)},
 	}
-}
+})
 
 // bases returns the base of a piece of pieces.
 func bases(pieces []piece) func(stream.Base) []byte {
