@@ -20,6 +20,9 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
+// holeSize is that of the file of makeTree that has no content, in bytes.
+const holeSize = 100_000
+
 // makeTree makes a directory with everything that a packet can hold.
 func makeTree(t testing.TB) string {
 	t.Helper()
@@ -53,7 +56,7 @@ func makeTree(t testing.TB) string {
 		os.Link(filepath.Join(root, "bin/app"), filepath.Join(root, "a-link")),
 		os.Link(filepath.Join(root, "bin/app"), filepath.Join(root, "z-link")),
 		os.WriteFile(filepath.Join(root, "sparse"), nil, 0o644),
-		os.Truncate(filepath.Join(root, "sparse"), 1<<20),
+		os.Truncate(filepath.Join(root, "sparse"), holeSize),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +96,7 @@ func treeListing() string {
 		"symlink etc/long 0000 " + when + " -> " + strings.Repeat("t", 300),
 		"dir " + l + " 0755 " + when,
 		"file " + l + "/" + m + " 0444 " + when + " " + digest("long"),
-		"file sparse 0644 " + when + " " + digest(string(make([]byte, 1<<20))),
+		"file sparse 0644 " + when + " " + digest(string(make([]byte, holeSize))),
 		"dir with space%0Aand newline 0755 " + when,
 		"file with space%0Aand newline/b%FF%01%25é 0644 " + when + " " + digest("odd"),
 		"hardlink z-link 0000 0:0 : 0001-01-01T00:00:00Z -> a-link",

@@ -3,7 +3,6 @@ package archive_test
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -99,9 +98,9 @@ func TestScanBomb(t *testing.T) {
 		}, "zeros: has 1099511627776 bytes", 0},
 		{"zeros after the end", true, zeros, "unpacks to far more than its files", 0},
 		{"headers of nothing", false, func(w io.Writer) error {
-			record := "30 comment=" + strings.Repeat("x", 18) + "\n"
+			record := "10000 comment=" + strings.Repeat("x", 10_000-15) + "\n"
 			head := block("pax", 'x', map[int]string{124: fmt.Sprintf("%011o\x00", len(record))})
-			head = append(head, append([]byte(record), make([]byte, 512-len(record))...)...)
+			head = append(head, append([]byte(record), make([]byte, 512-len(record)%512)...)...)
 			for {
 				if _, err := w.Write(head); err != nil {
 					return err
@@ -109,8 +108,8 @@ func TestScanBomb(t *testing.T) {
 			}
 		}, "unpacks to far more than its files", 0},
 		{"the root again and again", false, func(w io.Writer) error {
-			root := makeTar(t, dir("./"))
-			many := bytes.Repeat(root[:len(root)-1024], 1000)
+			root := makeTar(t, dir("./").with(record("comment", strings.Repeat("x", 10_000))))
+			many := bytes.Repeat(root[:len(root)-1024], 100)
 			for {
 				if _, err := w.Write(many); err != nil {
 					return err
@@ -146,8 +145,8 @@ func TestScanBomb(t *testing.T) {
 					w.CloseWithError(tt.write(w))
 					return
 				}
-				gz, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
-				w.CloseWithError(tt.write(gz))
+				packed, _ := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+				w.CloseWithError(tt.write(packed))
 			}()
 			_, _, err := archive.Scan(context.Background(), r, archive.Limits{MaxEntries: tt.entries})
 			checkRefused(t, err, james.KindInvalid, tt.says)
@@ -271,12 +270,12 @@ func TestScanMemory(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		size  int
-		limit uint64
+		limit int64
 		pack  func([]byte) []byte
 	}{
 		{"tar", 16 << 20, 1 << 20, func(b []byte) []byte { return b }},
-		{"gzip", 16 << 20, 1 << 20, func(b []byte) []byte { return pack(t, "gzip", b) }},
-		{"bzip2", 4 << 20, 2 << 20, func(b []byte) []byte { return pack(t, "bzip2", b) }},
+		{"gzip", 4 << 20, 1 << 20, func(b []byte) []byte { return pack(t, "gzip", b) }},
+		{"bzip2", 2 << 20, 1 << 20, func(b []byte) []byte { return pack(t, "bzip2", b) }},
 		{"zstd", 32 << 20, 26 << 20, func(b []byte) []byte { return pack(t, "zstd", b) }},
 		{"xz -6", 8 << 20, 9 << 20, func(b []byte) []byte { return tool(t, b, "xz", "-6", "-c", "-T1") }},
 		{"xz -6, many blocks", 4 << 20, 9 << 20, func(b []byte) []byte { return tool(t, b, "xz", "-6", "-c", "-T2", "--block-size=32768") }},
@@ -290,51 +289,44 @@ func TestScanMemory(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			content := strings.Repeat(noise(8<<10), tt.size>>13)
-			packed := tt.pack(makeTar(t, file("a", content)))
-			content = ""
-			w := &heapWatch{r: bytes.NewReader(packed), every: len(packed) / 8}
-			w.look()
-			before := w.peak
-			if _, _, err := archive.Scan(context.Background(), w, archive.Limits{}); err != nil {
+			packed := tt.pack(makeTar(t, file("a", strings.Repeat(noise(8<<10), tt.size>>13))))
+			before, used := heap(), int64(0)
+			_, _, err := archive.ScanTo(context.Background(), bytes.NewReader(packed), archive.Limits{}, func(_ *james.Entry, content io.Reader) error {
+				for {
+					_, err := io.CopyN(io.Discard, content, int64(tt.size/8))
+					used = max(used, heap()-before)
+					if err == io.EOF {
+						return nil
+					}
+					if err != nil {
+						return err
+					}
+				}
+			})
+			if err != nil {
 				t.Fatal(err)
 			}
-			if used := w.peak - before; used > tt.limit {
+			if used > tt.limit {
 				t.Errorf("%d KiB alive, the limit is %d", used>>10, tt.limit>>10)
 			}
 		})
 	}
 }
 
-// heapWatch measures the live heap now and then while it is read.
-type heapWatch struct {
-	r           io.Reader
-	n, every    int
-	peak, looks uint64
-}
-
-func (h *heapWatch) look() {
+// heap returns how many bytes are alive.
+func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	h.peak = max(h.peak, m.HeapAlloc)
-	h.looks++
-}
-
-func (h *heapWatch) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
-	if h.n += n; h.n >= h.every || err == io.EOF {
-		h.n = 0
-		h.look()
-	}
-	return n, err
+	return int64(m.HeapAlloc)
 }
 
 // TestScanKeepsNoHeaders: an entry must not keep the header it came from, which
 // may have a megabyte.
 func TestScanKeepsNoHeaders(t *testing.T) {
+	const n = 50
 	r := stream(func(w *tar.Writer) error {
-		for i := range 200 {
+		for i := range n {
 			name := strings.Repeat("d", 150) + fmt.Sprint(i)
 			hdr := tar.Header{Name: name, Mode: 0o644, Uname: strings.Repeat("ü", 20), PAXRecords: map[string]string{"VENDOR.pad": strings.Repeat("p", 600_000)}}
 			if i%2 == 1 {
@@ -346,17 +338,13 @@ func TestScanKeepsNoHeaders(t *testing.T) {
 		}
 		return nil
 	})
-	w := &heapWatch{r: r, every: 1 << 30}
-	w.look()
-	before := w.peak
-	entries, _, err := archive.Scan(context.Background(), w, archive.Limits{})
-	if err != nil || len(entries) != 200 {
+	before := heap()
+	entries, _, err := archive.Scan(context.Background(), r, archive.Limits{})
+	if err != nil || len(entries) != n {
 		t.Fatalf("%d entries: %v", len(entries), err)
 	}
-	w.peak = 0
-	w.look()
-	if used := int64(w.peak) - int64(before); used > 2<<20 {
-		t.Errorf("200 entries keep %d KiB", used>>10)
+	if used := heap() - before; used > 1<<20 {
+		t.Errorf("%d entries keep %d KiB", n, used>>10)
 	}
 	runtime.KeepAlive(entries)
 }

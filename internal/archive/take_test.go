@@ -19,6 +19,7 @@ func TestScanTo(t *testing.T) {
 	raw := makeTar(t, dir("d"), file("d/b", "second\n"), symlink("d/s", "b"), file("d/a", noise(100_000)), hardlink("d/h", "d/b"), file("d/empty", ""))
 	want := listing(mustScan(t, raw))
 	for _, format := range formats {
+		packed := pack(t, format, raw)
 		for _, most := range []int64{0, 3, 1 << 20} {
 			var got []string
 			take := func(e *james.Entry, content io.Reader) error {
@@ -26,7 +27,7 @@ func TestScanTo(t *testing.T) {
 				got = append(got, string(e.Path)+" "+string(read[:min(len(read), 6)]))
 				return err
 			}
-			entries, _, err := archive.ScanTo(context.Background(), bytes.NewReader(pack(t, format, raw)), archive.Limits{}, take)
+			entries, _, err := archive.ScanTo(context.Background(), bytes.NewReader(packed), archive.Limits{}, take)
 			if err != nil || listing(entries) != want {
 				t.Fatalf("%s: %v\n%s", format, err, listing(entries))
 			}
