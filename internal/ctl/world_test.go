@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/config"
 	"github.com/trusch/jamesd/internal/ctl"
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/server/api"
 	"github.com/trusch/jamesd/internal/server/blob/memblob"
@@ -62,8 +61,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) serve() {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := logging.Discard()
 	f, err := fleet.New(w.Context(), fleet.Options{
 		Store: memstore.New(), Blobs: memblob.New(), Log: log, Now: func() time.Time { return noon }, Limits: archive.DefaultLimits(),
 	})

@@ -16,10 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/trusch/jamesd/internal/config"
 	"github.com/trusch/jamesd/internal/device"
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/server/api"
 	"github.com/trusch/jamesd/internal/server/blob/memblob"
@@ -45,8 +44,7 @@ const id = "device-1"
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := logging.Discard()
 	f, err := fleet.New(t.Context(), fleet.Options{Store: memstore.New(), Blobs: memblob.New(), Log: log, PollInterval: time.Second})
 	check(t, err)
 	w := &world{t: t, fleet: f, dir: t.TempDir()}

@@ -1,6 +1,6 @@
 // Package logging makes the logger of a program: logrus, one line per message.
-// Messages are constant and lower-case, what varies is a field. The package is
-// used by the Mains only; everything else is handed a logrus.FieldLogger.
+// Messages are constant and lower-case, what varies is a field. The Mains make the
+// logger; everything else is handed a logrus.FieldLogger, or makes do with Discard.
 package logging
 
 import (
@@ -40,4 +40,11 @@ func New(w io.Writer, level, format string) (*logrus.Logger, error) {
 	log.SetLevel(lvl)
 	log.SetFormatter(formatter)
 	return log, nil
+}
+
+// Discard returns a logger that writes nothing, for who was given none.
+func Discard() *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return log
 }

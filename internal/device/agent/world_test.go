@@ -22,6 +22,7 @@ import (
 	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/stream"
 	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
@@ -584,8 +585,7 @@ func (d *device) boot() *agent.Agent {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { state.Close() })
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := logging.Discard()
 	log.SetLevel(logrus.DebugLevel)
 	log.AddHook(d.logs)
 	o := agent.Options{

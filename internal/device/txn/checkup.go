@@ -3,13 +3,11 @@ package txn
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/trusch/jamesd/internal/device/disk"
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -39,9 +37,7 @@ type checkup struct {
 // and changes nothing. It may be called while an agent runs. An error says that
 // something cannot be read.
 func Check(root, state *disk.Disk) (*Checkup, error) {
-	quiet := logrus.New()
-	quiet.SetOutput(io.Discard)
-	c := &checkup{i: &Installer{Options: Options{Disk: root, Log: quiet}, state: state}}
+	c := &checkup{i: &Installer{Options: Options{Disk: root, Log: logging.Discard()}, state: state}}
 	leave, err := c.enter()
 	if err != nil {
 		return nil, err

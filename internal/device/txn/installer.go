@@ -14,6 +14,7 @@ import (
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/journal"
 	"github.com/trusch/jamesd/internal/device/script"
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -88,9 +89,7 @@ func Open(o Options) (*Installer, error) {
 		o.Scripts = &script.Runner{}
 	}
 	if o.Log == nil {
-		quiet := logrus.New()
-		quiet.SetOutput(io.Discard)
-		o.Log = quiet
+		o.Log = logging.Discard()
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/transfer"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/internal/e2e/linktest"
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
@@ -124,8 +123,7 @@ func (f *fetching) once(b *testing.B, way string) float64 {
 	state, err := disk.Open(dir, disk.Options{})
 	must(b, err)
 	defer state.Close()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := logging.Discard()
 	src, err := transfer.New(transfer.Options{Server: oneWay{f.server, way}, State: state, Log: log})
 	must(b, err)
 	m, err := src.Manifest(b.Context(), &f.packet)

@@ -8,8 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/sirupsen/logrus"
-
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/server/api"
 	"github.com/trusch/jamesd/pkg/client"
@@ -21,8 +20,7 @@ import (
 // reports the rate of the first as a share of the rate of the second.
 func BenchmarkIdlePoll(b *testing.B) {
 	w := newWorld(b, func(o *api.Options) {
-		log := logrus.New()
-		log.SetOutput(io.Discard)
+		log := logging.Discard()
 		o.Log = log // at level info, as a server has it
 	})
 	req := w.synced(b, "device-1")

@@ -4,15 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/blob/memblob"
 	"github.com/trusch/jamesd/internal/server/fleet"
@@ -36,8 +34,7 @@ func newWorld(t testing.TB, change ...func(*fleet.Options)) *world {
 // join starts one more Fleet on the stores.
 func join(t testing.TB, s *fragile, b blob.Store, change ...func(*fleet.Options)) *world {
 	t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := logging.Discard()
 	o := fleet.Options{Store: s, Blobs: b, Log: log}
 	for _, c := range change {
 		c(&o)

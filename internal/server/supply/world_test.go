@@ -15,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/blob/memblob"
 	"github.com/trusch/jamesd/internal/server/cache"
@@ -46,8 +47,7 @@ func newWorld(t testing.TB, limit int64) *world {
 
 func newWorldOn(t testing.TB, store blob.Store, limit int64) *world {
 	t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := logging.Discard()
 	blobs := &counting{Store: store}
 	var clock atomic.Int64
 	f, err := fleet.New(t.Context(), fleet.Options{
