@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/trusch/jamesd/internal/e2e/mongodtest"
+	"github.com/trusch/jamesd/internal/need"
 )
 
 // binDir holds the three programs that the scripts run.
@@ -86,25 +87,32 @@ func setup(tb testing.TB, env *testscript.Env, store, db string) error {
 }
 
 // condition knows, beside testscript's own: realdata (the folder of real
-// packages is there), root, embedded and mongodb (the store), and qemu (agents of other processors can run; it
-// fails instead of being false where JAMES_TEST_REQUIRE_QEMU is set).
+// packages is there), root, embedded and mongodb (the store), and qemu (agents of other
+// processors can run). What package need requires fails instead of being false.
 func condition(cond, store string) (bool, error) {
 	switch cond {
 	case "embedded", "mongodb":
 		return cond == store, nil
 	case "realdata":
 		_, err := os.Stat("../../../shared/realdata")
-		return err == nil, nil
+		return has(need.Published, err)
 	case "qemu":
 		_, errArm := lookQemu("arm")
 		_, errArm64 := lookQemu("arm64")
-		err := errors.Join(errArm, errArm64)
-		if err != nil && os.Getenv("JAMES_TEST_REQUIRE_QEMU") != "" {
-			return false, fmt.Errorf("JAMES_TEST_REQUIRE_QEMU is set: %w; install qemu-user", err)
-		}
-		return err == nil, nil
+		return has(need.QEMU, errors.Join(errArm, errArm64))
 	case "root":
-		return os.Geteuid() == 0, nil
+		if os.Geteuid() != 0 {
+			return has(need.Root, errors.New("not the superuser"))
+		}
+		return true, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
+}
+
+// has reports whether a thing is there, which err says, or fails where it must be.
+func has(thing need.Thing, err error) (bool, error) {
+	if err != nil && thing.Required() {
+		return false, fmt.Errorf("%s is required: %w", thing, err)
+	}
+	return err == nil, nil
 }

@@ -24,13 +24,20 @@ const (
 	Terminals Thing = "TERMINALS" // pseudo-terminals
 	Tools     Thing = "TOOLS"     // programs that others use for the same: compressors, openssl, dpkg-deb
 	Published Thing = "PUBLISHED" // packages of Debian in a directory beside the repository
+	MongoDB   Thing = "MONGODB"   // a MongoDB server, or what it takes to build one
+	QEMU      Thing = "QEMU"      // emulators of other processors
 )
+
+func (t Thing) variable() string { return "JAMES_TEST_REQUIRE_" + string(t) }
+
+// Required reports whether the machine was said to have it.
+func (t Thing) Required() bool { return os.Getenv(t.variable()) != "" }
 
 // Lack ends the test, which lacks what; format says how that showed.
 func Lack(t testing.TB, what Thing, format string, args ...any) {
 	t.Helper()
-	if name := "JAMES_TEST_REQUIRE_" + string(what); os.Getenv(name) != "" {
-		t.Fatalf(format+"; "+name+" forbids to skip", args...)
+	if what.Required() {
+		t.Fatalf(format+"; "+what.variable()+" forbids to skip", args...)
 	}
 	t.Skipf(format, args...)
 }

@@ -17,17 +17,13 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/trusch/jamesd/internal/need"
 )
 
-// The variables that steer it.
-const (
-	// EnvURI names a server to use instead of starting one. The database in its
-	// path is not touched.
-	EnvURI = "JAMES_TEST_MONGODB_URI"
-	// EnvRequire, when not empty, turns the skip of a test whose server cannot be
-	// built or started into a failure.
-	EnvRequire = "JAMES_TEST_REQUIRE_MONGODB"
-)
+// EnvURI is the variable that names a server to use instead of starting one. The
+// database in its path is not touched.
+const EnvURI = "JAMES_TEST_MONGODB_URI"
 
 // dropTimeout bounds dropping a database at the end of a test.
 const dropTimeout = 10 * time.Second
@@ -47,22 +43,13 @@ var shared = sync.OnceValues(func() (*process, error) {
 	return start(program)
 })
 
-// unavailable ends the test as EnvRequire says.
-func unavailable(t testing.TB, err error) {
-	t.Helper()
-	if os.Getenv(EnvRequire) != "" {
-		t.Fatalf("no MongoDB server for tests, and %s forbids to skip: %v", EnvRequire, err)
-	}
-	t.Skipf("no MongoDB server for tests: %v", err)
-}
-
 // URI returns the URI of a database that is empty and this test's alone. It
-// skips the test where no server can be had, or fails it if EnvRequire says so.
+// ends the test where no server can be had, as package need says.
 func URI(t testing.TB) string {
 	t.Helper()
 	server, err := shared()
 	if err != nil {
-		unavailable(t, err)
+		need.Lack(t, need.MongoDB, "no MongoDB server for tests: %v", err)
 	}
 	name := "jamestest" + rand.Text()[:12]
 	uri := withDatabase(server.uri, name)

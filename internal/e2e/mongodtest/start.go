@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/trusch/jamesd/internal/need"
 )
 
 // process is a running server. It ends when its standard input does, at the
@@ -59,7 +61,7 @@ func Start(t testing.TB) *Server {
 	t.Helper()
 	program, err := builtOnce()
 	if err != nil {
-		unavailable(t, err)
+		need.Lack(t, need.MongoDB, "no MongoDB server for tests: %v", err)
 	}
 	s := &Server{t: t, program: program, dir: t.TempDir(), listen: "127.0.0.1:0"}
 	s.Restart()
