@@ -95,25 +95,32 @@ var editVersions = versions{
 }
 
 // editPlans are what then happens to b; after each of a row's plans the edits are
-// still there, unless it purges. A plan may be refused.
+// still there, unless it purges. A plan may be refused. No row is how another begins.
 var editPlans = [][]string{
-	{"b v1"}, {"b v2"}, {"b v3"}, {"b v4"}, {"b v5"}, {"b v6"}, {"b v7"}, {"b v8"}, {"-b"}, {"-b", "b v1"}, {"-b", "b v2", "-b"}, {"b v4", "b v2"}, {"b v2", "b v3", "b v1"},
-	{"a v1"}, {"a v2"}, {"a v1", "-b"}, {"a v2", "-b", "-a"}, {"a v2", "-a", "b v2"}, {"a v2", "b v2"}, {"a v2; b v2"}, {"b v2; a v2"}, {"-b; a v2"}, {"a v2; -b"},
-	{"a v1", "-a; b v2"}, {"a v1", "a v2", "--b"}, {"--b; a v2"}, {"a v2; --b"}, {"-b; c v1"}, {"-b", "c v1"}, {"c v1; -b"}, {"-b; c v2"}, {"-b", "c v2"}, {"-b; c v1", "-c"},
+	{"b v1"}, {"b v3"}, {"b v5"}, {"b v6"}, {"b v7"}, {"b v8"}, {"-b", "b v1"}, {"-b", "b v2", "-b"}, {"b v4", "b v2"}, {"b v2", "b v3", "b v1"},
+	{"a v1", "-b"}, {"a v2", "-b", "-a"}, {"a v2", "-a", "b v2"}, {"a v2", "b v2"}, {"a v2; b v2"}, {"b v2; a v2"}, {"-b; a v2"}, {"a v2; -b"},
+	{"a v1", "-a; b v2"}, {"a v1", "a v2", "--b"}, {"--b; a v2"}, {"a v2; --b"}, {"-b", "c v1"}, {"c v1; -b"}, {"-b; c v2"}, {"-b", "c v2"}, {"-b; c v1", "-c"},
 }
 
-// TestEdits tries all edits with all plans: committed, undone, and cut off at
-// some operations. It runs as the superuser, where the test does, and as a user.
+// TestEdits tries all edits with all plans: committed, and the first of a row undone,
+// and cut off at some operations. It runs as the superuser, where the test does, and as a user.
 func TestEdits(t *testing.T) {
 	t.Parallel()
 	for _, e := range edits {
+		tried := map[string]bool{}
 		for _, plans := range editPlans {
+			first := plans[0]
+			again := tried[first]
+			tried[first] = true
 			t.Run(e.name+", "+strings.Join(plans, ", "), func(t *testing.T) {
 				t.Parallel()
 				ops := editsCommitted(t, e, plans)
-				editsUndone(t, e, plans[0])
-				editsCutOff(t, e, plans[0], ops/3)
-				editsCutOff(t, e, plans[0], ops*2/3)
+				if again {
+					return
+				}
+				editsUndone(t, e, first)
+				editsCutOff(t, e, first, ops/3)
+				editsCutOff(t, e, first, ops*2/3)
 			})
 		}
 	}
