@@ -100,10 +100,8 @@ func TestHeldPollDelaysNoLook(t *testing.T) {
 func TestNoLooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacket(t, "a", "v1", 10)
-		s := newServer(p)
-		s.want(p)
-		d := newDevice(t, s)
+		d := wanting(t, "a", 10)
+		s := d.server
 		d.installer.damage(lost)
 		stop := d.run()
 		d.pass(24 * time.Hour)
@@ -158,10 +156,8 @@ func TestUnfinishedRepair(t *testing.T) {
 func TestOnceReportsDrift(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacket(t, "a", "v1", 10)
-		s := newServer(p)
-		s.want(p)
-		d := newDevice(t, s)
+		d := wanting(t, "a", 10)
+		s := d.server
 		d.options = hourly
 		d.installer.after = func() { d.installer.damage(lost) }
 		if err := d.boot().Once(context.Background()); err != nil {

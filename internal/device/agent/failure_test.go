@@ -170,10 +170,7 @@ func TestBrokenMemoryIsNoReasonNotToStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := newPacket(t, "a", "v1", 10)
-				s := newServer(p)
-				s.want(p)
-				d := newDevice(t, s)
+				d := wanting(t, "a", 10)
 				if err := os.WriteFile(filepath.Join(d.dir, "agent.json"), []byte(raw), 0o600); err != nil {
 					t.Fatal(err)
 				}

@@ -72,11 +72,9 @@ func TestInterruptedDownloadIsResumed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := newPacket(t, "big", "v1", archiveSize)
-				s := newServer(p)
-				s.want(p)
+				d := wanting(t, "big", archiveSize)
+				s := d.server
 				s.body = func(_ int64, r io.Reader) (body, error) { return cut(r, 300_000, broken), nil }
-				d := newDevice(t, s)
 				stop := d.run()
 				d.pass(time.Minute)
 				stop()
@@ -100,10 +98,8 @@ func TestInterruptedDownloadIsResumed(t *testing.T) {
 func TestDownloadIsResumedByTheNextProcess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacket(t, "big", "v1", archiveSize)
-		s := newServer(p)
-		s.want(p)
-		d := newDevice(t, s)
+		d := wanting(t, "big", archiveSize)
+		s := d.server
 		s.body = func(_ int64, r io.Reader) (body, error) {
 			return cut(r, 1_000_000, james.Errorf(james.KindDenied, "jamesd", "no")), nil
 		}
@@ -147,10 +143,8 @@ func TestFetchedArchiveIsKept(t *testing.T) {
 func TestSilentDownloadIsResumed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacket(t, "big", "v1", archiveSize)
-		s := newServer(p)
-		s.want(p)
-		d := newDevice(t, s)
+		d := wanting(t, "big", archiveSize)
+		s := d.server
 		began := time.Now()
 		d.options = func(o *agent.Options) { o.Server = &silentOnce{server: s} }
 		d.installer.during = func(context.Context) {
@@ -199,11 +193,9 @@ func TestDownloadThatFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := newPacket(t, "big", "v1", archiveSize)
-				s := newServer(p)
-				s.want(p)
+				d := wanting(t, "big", archiveSize)
+				s := d.server
 				s.body = func(int64, io.Reader) (body, error) { return nil, tc.err }
-				d := newDevice(t, s)
 				stop := d.run()
 				d.pass(2 * time.Minute)
 				if len(s.reports) == 0 || s.reports[0].Result != james.Refused || s.reports[0].Kind != james.KindOf(tc.err) {
@@ -226,10 +218,8 @@ func TestDownloadThatFails(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacket(t, "big", "v1", archiveSize)
-		s := newServer(p)
-		s.want(p)
-		d := newDevice(t, s)
+		d := wanting(t, "big", archiveSize)
+		s := d.server
 		full, written := true, int64(0)
 		d.hook = func(before bool, op disk.Op) error {
 			if !before || op.Name != "append" || !full {
@@ -266,10 +256,8 @@ func TestFullDisk(t *testing.T) {
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacket(t, "big", "v1", archiveSize)
-		s := newServer(p)
-		s.want(p)
-		d := newDevice(t, s)
+		d := wanting(t, "big", archiveSize)
+		s := d.server
 		s.body = func(_ int64, r io.Reader) (body, error) {
 			return cut(r, 1_000_000, james.Errorf(james.KindDenied, "jamesd", "no")), nil
 		}

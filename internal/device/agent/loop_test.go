@@ -387,10 +387,8 @@ func TestCrashIsReported(t *testing.T) {
 func TestRecoverIsTriedUntilItSucceeds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacket(t, "a", "v1", 10)
-		s := newServer(p)
-		s.want(p)
-		d := newDevice(t, s)
+		d := wanting(t, "a", 10)
+		s := d.server
 		d.installer.err = errors.New("no space left on device")
 		stop := d.run()
 		d.pass(10 * time.Minute)

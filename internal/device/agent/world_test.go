@@ -576,6 +576,16 @@ func newDevice(t testing.TB, s *server) *device {
 	return &device{t: t, server: s, installer: newInstaller(), dir: t.TempDir(), logs: new(logtest.Hook)}
 }
 
+// wanting returns a device of which its server wants a packet of that name, with an
+// archive of size bytes.
+func wanting(t *testing.T, name string, size int) *device {
+	t.Helper()
+	p := newPacket(t, name, "v1", size)
+	s := newServer(p)
+	s.want(p)
+	return newDevice(t, s)
+}
+
 // boot returns the agent as after a start of the process. Its delays are as long
 // as they can be.
 func (d *device) boot() *agent.Agent {

@@ -380,6 +380,17 @@ func (w *world) apps() string { return fmt.Sprint(w.in.Apps()) }
 // errDead is what every operation gets after the device's end.
 var errDead = errors.New("the device is off")
 
+// dieAfter returns a hook that ends everything after the first operation that is last.
+func dieAfter(last func(op disk.Op) bool) disk.Hook {
+	dead := false
+	return func(before bool, op disk.Op) error {
+		if dead = dead || !before && last(op); dead {
+			return errDead
+		}
+		return nil
+	}
+}
+
 // dieAt returns a hook that ends everything before or after the n-th operation.
 func dieAt(n int64, after bool) disk.Hook {
 	var count atomic.Int64

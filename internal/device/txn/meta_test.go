@@ -174,13 +174,7 @@ func TestDamagedJournal(t *testing.T) {
 	w.mustStart()
 	v1, v2 := w.pack(t, "a v1", nil, file("bin/a", "1")), w.pack(t, "a v2", nil, file("bin/a", "2"))
 	w.must(install(v1))
-	gone := false
-	w.hook = func(before bool, op disk.Op) error {
-		if gone = gone || !before && op.Name == "rename" && strings.HasSuffix(op.Path, "bin/a"); gone {
-			return errDead
-		}
-		return nil
-	}
+	w.hook = dieAfter(func(op disk.Op) bool { return op.Name == "rename" && strings.HasSuffix(op.Path, "bin/a") })
 	w.apply(upgrade(v1, v2))
 	w.hook = nil
 	w.close()
@@ -206,13 +200,7 @@ func TestReorderedUndo(t *testing.T) {
 	v1, v2 := w.pack(t, "a v1", nil, file("bin/a", "1")), w.pack(t, "a v2", nil, file("bin/a", "2"))
 	w.must(install(v1))
 	before := w.tree(true)
-	placed := false
-	w.hook = func(before bool, op disk.Op) error {
-		if placed = placed || !before && op.Name == "rename" && strings.HasSuffix(op.To, "bin/a"); placed {
-			return errDead
-		}
-		return nil
-	}
+	w.hook = dieAfter(func(op disk.Op) bool { return op.Name == "rename" && strings.HasSuffix(op.To, "bin/a") })
 	w.apply(upgrade(v1, v2))
 	w.hook = nil
 	w.close()

@@ -203,13 +203,7 @@ func TestPrefetchEndsWhatIsPending(t *testing.T) {
 	before := w.tree(true)
 	a := w.pack(t, "a v1", nil, file("opt/a", "a"))
 	plan := newPlan([]james.Step{install(a)})
-	dead := false
-	w.hook = func(before bool, op disk.Op) error {
-		if dead = dead || !before && op.Name == "rename"; dead {
-			return errDead
-		}
-		return nil
-	}
+	w.hook = dieAfter(func(op disk.Op) bool { return op.Name == "rename" })
 	w.in.Apply(t.Context(), &plan, w.packets)
 	w.hook = nil
 	if !w.in.Unfinished() {

@@ -214,22 +214,29 @@ func TestRefusals(t *testing.T) {
 				w.must(c.have(w)...)
 			}
 			plan := c.plan(w)
-			before, apps := w.tree(true), w.apps()
-			r := w.apply(plan...)
-			if r.Result != james.Refused || r.Kind != c.kind {
-				t.Fatalf("%s, kind %s: %s", r.Result, r.Kind, r.Error)
-			}
-			for _, s := range c.says {
-				if !strings.Contains(r.Error, s) {
-					t.Errorf("does not say %q: %s", s, r.Error)
-				}
-			}
-			if d := diff(before, w.tree(true)); d != "" || w.apps() != apps {
-				t.Errorf("something changed: %s\n%s", w.apps(), d)
-			}
-			w.checkClean()
+			w.checkRefused(func() *james.Report { return w.apply(plan...) }, c.kind, c.says)
 		})
 	}
+}
+
+// checkRefused fails unless a plan is refused with a reason that says all of says, and
+// nothing changes.
+func (w *world) checkRefused(apply func() *james.Report, kind james.Kind, says []string) {
+	w.t.Helper()
+	before, apps := w.tree(true), w.apps()
+	r := apply()
+	if r.Result != james.Refused || r.Kind != kind {
+		w.t.Fatalf("%s, kind %s: %s", r.Result, r.Kind, r.Error)
+	}
+	for _, s := range says {
+		if !strings.Contains(r.Error, s) {
+			w.t.Errorf("does not say %q: %s", s, r.Error)
+		}
+	}
+	if d := diff(before, w.tree(true)); d != "" || w.apps() != apps {
+		w.t.Errorf("something changed: %s\n%s", w.apps(), d)
+	}
+	w.checkClean()
 }
 
 func TestRefusedByBeforeApply(t *testing.T) {

@@ -260,21 +260,8 @@ func TestReplacesRefused(t *testing.T) {
 			w.mustStart()
 			all := w.cast(vs)
 			w.acts(all, c.have...)
-			before, apps := w.tree(true), w.apps()
 			w.spoil = func(r io.Reader) io.Reader { t.Error("an archive was asked for"); return r }
-			r := w.act(all, c.plan)
-			if r.Result != james.Refused || r.Kind != james.KindConflict {
-				t.Fatalf("%s, kind %s: %s", r.Result, r.Kind, r.Error)
-			}
-			for _, s := range c.says {
-				if !strings.Contains(r.Error, s) {
-					t.Errorf("does not say %q: %s", s, r.Error)
-				}
-			}
-			if d := diff(before, w.tree(true)); d != "" || w.apps() != apps {
-				t.Errorf("something changed: %s\n%s", w.apps(), d)
-			}
-			w.checkClean()
+			w.checkRefused(func() *james.Report { return w.act(all, c.plan) }, james.KindConflict, c.says)
 		})
 	}
 }
