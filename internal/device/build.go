@@ -202,12 +202,11 @@ func notifier(log logrus.FieldLogger) func(string) {
 // agent waits beside programs that the device is there for.
 const softMemory = 40 << 20
 
-// tuneMemory makes the collector thrifty, unless the environment says otherwise.
+// tuneMemory keeps the heap small, unless the environment says otherwise. How much
+// may become garbage before it is collected stays Go's own: half of that saves 4 MB while
+// a kernel is installed, and costs a twentieth of the time.
 func tuneMemory(getenv func(string) string) {
 	if getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(softMemory)
-	}
-	if getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
 	}
 }

@@ -266,7 +266,10 @@ func TestLostBytes(t *testing.T) {
 			}})
 			must(t, err)
 			defer state.Close()
-			d.with = func(o *transfer.Options) { o.State = state }
+			var ticks atomic.Int64 // a slow device, that makes durable what it has while more comes
+			d.with = func(o *transfer.Options) {
+				o.State, o.Now = state, func() time.Time { return time.Unix(0, ticks.Add(1)*int64(10*time.Millisecond)) }
+			}
 			f, o := d.start(s), order(p.want())
 			if err = f.Fetch(t.Context(), o); !errors.Is(err, syscall.EIO) {
 				t.Fatalf("got %v", err)

@@ -2,19 +2,26 @@ package transfer
 
 import (
 	"sync"
+	"time"
 
 	"github.com/trusch/jamesd/internal/device/disk"
 )
 
 // syncEvery is how many bytes a power cut may cost, in addition to what arrives
-// while as many are written to the device.
-const syncEvery = 8 << 20
+// while as many are written to the device; where they arrive faster, what arrives
+// within syncPause.
+const (
+	syncEvery = 8 << 20
+	syncPause = 250 * time.Millisecond
+)
 
 // syncer makes contents durable while others arrive.
 type syncer struct {
 	disk  *disk.Disk
+	now   func() time.Time
 	batch *disk.Batch // what was written since the last flush began
 	bytes int64
+	since time.Time // when the first of bytes was written
 
 	flushing sync.WaitGroup
 	mu       sync.Mutex
@@ -31,7 +38,11 @@ func (s *syncer) wrote(path string, n int64) error {
 	}
 	s.batch.Add(blobDir)
 	s.batch.Add(path)
-	if s.bytes += n; s.bytes < syncEvery {
+	now := s.now()
+	if s.bytes == 0 {
+		s.since = now
+	}
+	if s.bytes += n; s.bytes < syncEvery || now.Sub(s.since) < syncPause {
 		return nil
 	}
 	return s.flush()

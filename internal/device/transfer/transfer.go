@@ -57,7 +57,7 @@ func (f *Fetcher) Fetch(ctx context.Context, o *txn.Order) error {
 	if f.Missing(o); o.Empty() {
 		return nil
 	}
-	t := &transfer{f: f, o: &f.o, cache: f.cache, order: o, log: f.o.Log, sync: syncer{disk: f.o.State},
+	t := &transfer{f: f, o: &f.o, cache: f.cache, order: o, log: f.o.Log, sync: syncer{disk: f.o.State, now: f.o.Now},
 		whole: make(map[james.Digest]bool), bases: make(map[[2]int]bool)}
 	f.cache.trim(f.o.Limit)
 	err := t.run(ctx)

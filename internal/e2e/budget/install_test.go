@@ -36,9 +36,12 @@ func measureInstall(b *testing.B, m *machine, t *table) {
 			later = append(later, m.once(b, s, v.id))
 			s.stop()
 		}
-		for which, ours := range map[string][]float64{"first device": first, "later device": later} {
-			ratio := ratioOf(ours, theirs)
-			t.add(what+v.what+", "+which, budget, ratio <= 0.5, "%.2fx (%.2f s against %.2f s)", ratio, median(ours), median(theirs))
+		for _, d := range []struct {
+			which string
+			ours  []float64
+		}{{"first device", first}, {"later device", later}} {
+			ratio := ratioOf(d.ours, theirs)
+			t.add(what+v.what+", "+d.which, budget, ratio <= 0.5, "%.2fx (%.2f s against %.2f s)", ratio, median(d.ours), median(theirs))
 		}
 	}
 }

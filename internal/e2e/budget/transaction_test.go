@@ -34,8 +34,8 @@ func measureTransaction(b *testing.B, m *machine, t *table) {
 
 // timed returns the seconds that f takes, after all that was written before is
 // on the disk, so that nobody pays for another. For the same reason nothing that was
-// installed is removed before the end: for five seconds ext4 gives out no inode again
-// (RECENTCY_MIN in its ialloc.c), and looks at each of them whenever a file is made.
+// installed is removed before the end: for some minutes ext4 gives out no inode again
+// (recently_deleted in its ialloc.c), and looks at each of them whenever a file is made.
 func timed(f func()) float64 {
 	syscall.Sync()
 	begin := time.Now()
