@@ -130,7 +130,15 @@ func makeDirs(dir string, mode uint32) error {
 func (d *Disk) Root() string { return d.root }
 
 // Abs returns the absolute name of a path of the disk, for programs and people.
-func (d *Disk) Abs(path string) string { return filepath.Join(d.root, path) }
+func (d *Disk) Abs(path string) string {
+	switch {
+	case path == ".":
+		return d.root
+	case d.root == "/":
+		return d.root + path
+	}
+	return d.root + "/" + path // clean already, and asked for at every operation
+}
 
 // Privileged reports whether this process may give files to other users.
 func (d *Disk) Privileged() bool { return d.uid == 0 }

@@ -72,7 +72,7 @@ type Installer struct {
 
 	verifying sync.Mutex // guards what Verify remembers
 	memos     map[string]*memo
-	outlines  map[james.Digest]outline
+	outlines  outlines
 
 	mu  sync.Mutex // guards inv and told
 	inv *inventory
@@ -110,7 +110,7 @@ func Open(o Options) (*Installer, error) {
 	if state.Root() == o.Disk.Root() {
 		return nil, errors.Join(james.Errorf(james.KindInvalid, state.Root(), "is the install root and cannot be the state directory too"), state.Close())
 	}
-	i := &Installer{Options: o, state: state, memos: map[string]*memo{}, outlines: map[james.Digest]outline{}}
+	i := &Installer{Options: o, state: state, memos: map[string]*memo{}, outlines: outlines{known: map[james.Digest]outline{}}}
 	if err := i.open(); err != nil {
 		_ = i.Close() // what was opened was not written to
 		return nil, err

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/trusch/jamesd/internal/device/disk"
@@ -65,5 +66,39 @@ func (i *Installer) forgetOthers(inv *inventory) {
 		digests[a.Digest] = true
 	}
 	maps.DeleteFunc(i.memos, func(_ string, m *memo) bool { return !digests[m.digest] })
-	maps.DeleteFunc(i.outlines, func(d james.Digest, _ outline) bool { return !digests[d] })
+	i.outlines.keep(digests)
+}
+
+// outlines are those of manifests that were read. They are safe for concurrent use: a
+// transaction may be at work beside a verification.
+type outlines struct {
+	mu    sync.Mutex
+	known map[james.Digest]outline
+}
+
+// outline is what of a manifest is needed before it is gone through.
+type outline struct {
+	size     int64
+	replaces []string
+}
+
+func (o *outlines) get(d james.Digest) (outline, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known, ok := o.known[d]
+	return known, ok
+}
+
+// note returns the outline of the manifest with that digest, and remembers it.
+func (o *outlines) note(d james.Digest, m *james.Manifest) outline {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.known[d] = outline{m.Size(), m.Replaces}
+	return o.known[d]
+}
+
+func (o *outlines) keep(these map[james.Digest]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.known, func(d james.Digest, _ outline) bool { return !these[d] })
 }

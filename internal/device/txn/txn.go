@@ -136,6 +136,11 @@ func (t *txn) commit(ctx context.Context) *james.Report {
 		return t.undoAll(ctx)
 	}
 	t.i.setInventory(t.next)
+	for _, s := range t.steps {
+		if s.New != nil && s.New.m != nil { // which is not known after a restart
+			t.i.outlines.note(s.New.App.Digest, s.New.m)
+		}
+	}
 	if len(t.fetched) > 0 {
 		t.src.Forget(t.fetched) // before forward: what changes after it is verified anew
 	}

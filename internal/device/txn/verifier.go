@@ -101,8 +101,11 @@ func (v *verifier) overview(inv *inventory) error {
 	}
 	v.owners = &claims{files: map[string]*claim{}, dirs: map[string]james.App{}, besides: map[string]james.App{}}
 	for _, a := range inv.Apps {
+		if !involved[a.Name] {
+			continue
+		}
 		m, err := v.i.manifest(a.App)
-		if err != nil || !involved[a.Name] {
+		if err != nil {
 			continue // what it owns is not known
 		}
 		if err := v.owners.add(v.view, &claimant{App: a.App, replaces: m.Replaces}, m, v.i.configOf(m)); err != nil {
@@ -112,15 +115,9 @@ func (v *verifier) overview(inv *inventory) error {
 	return nil
 }
 
-// outline is what of a manifest is needed before it is gone through.
-type outline struct {
-	size     int64
-	replaces []string
-}
-
 // outline returns that of an app; a manifest that cannot be read has none.
 func (v *verifier) outline(a installed) (outline, error) {
-	if known, ok := v.i.outlines[a.Digest]; ok {
+	if known, ok := v.i.outlines.get(a.Digest); ok {
 		return known, nil
 	}
 	if err := v.ctx.Err(); err != nil {
@@ -130,9 +127,7 @@ func (v *verifier) outline(a installed) (outline, error) {
 	if err != nil {
 		return outline{}, nil
 	}
-	o := outline{m.Size(), m.Replaces}
-	v.i.outlines[a.Digest] = o
-	return o, nil
+	return v.i.outlines.note(a.Digest, m), nil
 }
 
 // app verifies one app.
