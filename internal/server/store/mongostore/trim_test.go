@@ -52,10 +52,10 @@ func must(t *testing.T, err error) {
 func increment(t *testing.T, n int, stores ...store.Store) {
 	t.Helper()
 	var wg sync.WaitGroup
-	for i := range 32 * len(stores) {
+	for i := range 16 * len(stores) {
 		s, id := stores[i%len(stores)], fmt.Sprint("d", i%4)
 		wg.Go(func() {
-			for range n / (8 * len(stores)) {
+			for range n / (4 * len(stores)) {
 				_, _, err := s.Devices().Update(t.Context(), id, func(old *james.Device) (*james.Device, error) {
 					if old == nil {
 						old = &james.Device{ID: id}
@@ -119,8 +119,8 @@ func TestSeveralStoresTrimAtOnce(t *testing.T) {
 	uri := mongodtest.URI(t)
 	a, b, c := open(t, uri), open(t, uri), open(t, uri)
 	must(t, set(t, a, "still", 7))
-	increment(t, 720, a, b, c)
-	want := map[string]uint64{"still": 7, "d0": 720, "d1": 720, "d2": 720, "d3": 720}
+	increment(t, 480, a, b, c)
+	want := map[string]uint64{"still": 7, "d0": 480, "d1": 480, "d2": 480, "d3": 480}
 	for _, s := range []store.Store{a, b, c, open(t, uri)} {
 		wantRows(t, s, want)
 	}
