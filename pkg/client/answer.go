@@ -27,7 +27,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.src.Read(p)
 	timer.Stop()
 	// The end of an answer that was given up is what the server makes of that.
-	if err != nil && (err != io.EOF || context.Cause(a.ctx) == errStalled) {
+	if err != nil && (err != io.EOF || a.ctx.Err() != nil) {
 		err = a.client.explain(because(a.ctx, err))
 		a.err = err
 	}

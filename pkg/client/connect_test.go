@@ -184,3 +184,40 @@ func TestPatience(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// TestAnswerTooLate: what a server says when it sees that the client has given up
+// is no answer, also where it arrives while the connection is being closed.
+func TestAnswerTooLate(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, "server", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	c := newClient(t, addr, "device-1", func(o *client.Options) { o.Timeout, o.Retries = time.Millisecond, -1 })
+	c.EachConn(func(conn net.Conn) net.Conn { return &lingering{Conn: conn, read: make(chan struct{}, 1)} })
+	for range 50 {
+		if _, err := c.Packets(t.Context(), ""); james.KindOf(err) != james.KindUnavailable {
+			t.Fatal(err)
+		}
+	}
+}
+
+// lingering tells the server that it is being closed, and is closed when the
+// server has reacted.
+type lingering struct {
+	net.Conn
+	read chan struct{}
+}
+
+func (l *lingering) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	select {
+	case l.read <- struct{}{}:
+	default:
+	}
+	return n, err
+}
+
+func (l *lingering) Close() error {
+	l.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	<-l.read
+	time.Sleep(2 * time.Millisecond) // then the transport's reader is the next to have its mutex
+	return l.Conn.Close()
+}

@@ -87,7 +87,12 @@ func (c *Client) exchange(ctx context.Context, cancel context.CancelCauseFunc, r
 	if err != nil {
 		return nil, james.Errorf(james.KindInvalid, c.o.Addr, "%w", err)
 	}
-	return c.transport.RoundTrip(req)
+	resp, err := c.transport.RoundTrip(req)
+	if err == nil && ctx.Err() != nil { // it came after the client had given up, and may say nothing
+		resp.Body.Close()
+		return nil, ctx.Err()
+	}
+	return resp, err
 }
 
 func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
