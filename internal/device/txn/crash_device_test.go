@@ -12,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/disk/disktest"
 	"github.com/trusch/jamesd/internal/device/disk/mounttest"
 	"github.com/trusch/jamesd/internal/device/script"
+	"github.com/trusch/jamesd/internal/need"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -58,8 +61,7 @@ func newOrdeal(t *testing.T, s scenario, seed uint64) *ordeal {
 	o := &ordeal{scenario: s, dir: scratch(t), seed: seed, tally: &tally{Name: s.name}}
 	o.spec = spec{Each: s.each, StateDir: s.stateDir()}
 	if s.apart {
-		o.spec.Apart = filepath.Join(t.TempDir(), "apart")
-		mounttest.Tmpfs(t, o.spec.Apart, "size=64m")
+		o.spec.Apart = apartFrom(t, o.dir)
 	}
 	w := o.device("first", newPackets())
 	w.t = t
@@ -306,6 +308,25 @@ func readSpec(path string) (*spec, error) {
 	s := &spec{}
 	raw, err := os.ReadFile(path)
 	return s, errors.Join(err, json.Unmarshal(raw, s))
+}
+
+// apartFrom returns a directory on another file system than dir: one that the superuser
+// mounts, and for anybody else that of temporary files.
+func apartFrom(t *testing.T, dir string) string {
+	t.Helper()
+	apart := filepath.Join(t.TempDir(), "apart")
+	if os.Geteuid() == 0 {
+		mounttest.Tmpfs(t, apart, "size=64m")
+		return apart
+	}
+	var here, there unix.Stat_t
+	if err := errors.Join(os.Mkdir(apart, 0o755), unix.Stat(dir, &here), unix.Stat(apart, &there)); err != nil {
+		t.Fatal(err)
+	}
+	if here.Dev == there.Dev {
+		need.Lack(t, need.Mounts, "%s and %s are on one file system", dir, apart)
+	}
+	return apart
 }
 
 // scratch is where devices are made whose survival is tried many times over: in

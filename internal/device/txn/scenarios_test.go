@@ -16,7 +16,6 @@ type scenario struct {
 	each  bool                        // fsync every file by itself
 	state string                      // the agent's own directory, seen from the device's; "" is "state"
 	apart bool                        // contents come from another file system
-	root  bool                        // needs the superuser
 	uid   uint32                      // of the user that the agent is, where the superuser runs the tests
 	setUp func(w *world) []james.Step // makes the device as it is before and returns the plan
 }
@@ -143,7 +142,6 @@ var scenarios = []scenario{{
 	},
 }, {
 	name: "attributes",
-	root: true,
 	setUp: func(w *world) []james.Step {
 		w.put("etc/passwd=app:x:1234:99::/:/bin/sh\n", "etc/group=app:x:4321:\n")
 		v1 := w.pack(w.t, "a v1", nil, file("bin/suid", "s").mode(0o6755).owner(0, 12), file("bin/cap", "c").xattr("security.capability", capability).mode(0o755),
@@ -249,7 +247,6 @@ var scenarios = []scenario{{
 	name:  "from elsewhere",
 	apart: true,
 	each:  true,
-	root:  true,
 	setUp: func(w *world) []james.Step {
 		w.put("usr/theirs")
 		v1 := w.pack(w.t, "a v1", nil, file("usr/a", "1"), file("usr/edited", "edited"), file("usr/same", "the same"))
