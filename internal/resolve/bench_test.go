@@ -10,13 +10,13 @@ import (
 
 // fleet returns 10,000 packets of 200 names, in 10 versions for 5 systems each,
 // and a device that wants 10 of them.
-func fleet() (catalogue, []james.App, *james.Desired, james.TagSet) {
-	c := catalogue{}
+func fleet() (*resolve.Catalogue, []james.App, *james.Desired, james.TagSet) {
+	c := new(resolve.Catalogue)
 	systems := []string{"armv6l", "armv7l", "aarch64", "x86_64", "riscv64"}
 	for n := range 200 {
 		for v := range 10 {
 			for _, s := range systems {
-				c.add(fmt.Sprintf("packet-%d", n), fmt.Sprintf("v1.%d.0,%s,glibc-2.31,systemd", v, s))
+				c.Add(packet(fmt.Sprintf("packet-%d", n), fmt.Sprintf("v1.%d.0,%s,glibc-2.31,systemd", v, s)))
 			}
 		}
 	}

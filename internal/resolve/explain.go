@@ -18,7 +18,7 @@ const (
 
 // Explain says how app resolves on a device with those system tags: all packets
 // of its name, best first, each with the tags that rule it out.
-func Explain(c Catalogue, app james.App, system james.TagSet) james.Explanation {
+func Explain(c *Catalogue, app james.App, system james.TagSet) james.Explanation {
 	packets := c.ByName(app.Name)
 	chosen, problem := Find(c, app, system)
 	out := james.Explanation{App: app, Candidates: make([]james.Candidate, len(packets)), Problem: problem}

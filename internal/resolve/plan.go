@@ -18,7 +18,7 @@ import (
 // alone. Names are unique in installed and in the desired state. A plan without
 // steps and problems costs at most one small allocation where installed is
 // sorted by name.
-func Plan(c Catalogue, installed []james.App, desired *james.Desired, system james.TagSet) james.Plan {
+func Plan(c *Catalogue, installed []james.App, desired *james.Desired, system james.TagSet) james.Plan {
 	if desired == nil {
 		return james.Plan{}
 	}

@@ -83,7 +83,7 @@ func TestPlan(t *testing.T) {
 }
 
 // installed returns the apps as a device of system tag s reports them.
-func installed(t *testing.T, c catalogue, list []string) []james.App {
+func installed(t *testing.T, c *resolve.Catalogue, list []string) []james.App {
 	var out []james.App
 	for _, s := range list {
 		p, problem := resolve.Find(c, app(s), james.MustTags("s"))
@@ -98,20 +98,25 @@ func installed(t *testing.T, c catalogue, list []string) []james.App {
 // world is one device and the packets that exist.
 type world struct {
 	packets   []*james.Packet
+	gone      []*james.Packet // that were there once; not empty
 	installed []james.App
 	desired   *james.Desired
 	system    james.TagSet
 }
 
-// ByName makes the world a catalogue.
-func (w world) ByName(name string) []*james.Packet {
-	var out []*james.Packet
-	for _, p := range w.packets {
-		if p.Name == name {
-			out = append(out, p)
+// catalogue returns one that had other packets, too.
+func (w world) catalogue() *resolve.Catalogue {
+	c := new(resolve.Catalogue)
+	for i, p := range w.packets {
+		if i%2 == 0 {
+			c.Add(w.gone[i%len(w.gone)])
+		}
+		c.Add(p)
+		if i%2 == 0 {
+			c.Remove(w.gone[i%len(w.gone)])
 		}
 	}
-	return out
+	return c
 }
 
 // draw keeps the alphabets so small that ties and misses are frequent.
@@ -127,13 +132,12 @@ func draw(t *rapid.T) world {
 		}
 		return out
 	})
-	c := catalogue{}
-	var w world
+	w := world{gone: parsed([]string{"a", "b p", "c p,q", "a s,t", "b r,s"})}
 	for range rapid.IntRange(0, 30).Draw(t, "packets") {
 		name := rapid.SampledFrom(strings.Split("a,b,c,d", ",")).Draw(t, "name")
 		set := tags.Draw(t, "tags")
-		if !slices.ContainsFunc(c[name], func(p *james.Packet) bool { return p.Tags.Equal(set) }) {
-			w.packets = append(w.packets, c.add(name, set.String()))
+		if !slices.ContainsFunc(w.packets, func(p *james.Packet) bool { return p.Name == name && p.Tags.Equal(set) }) {
+			w.packets = append(w.packets, packet(name, set.String()))
 		}
 	}
 	w.system = tags.Draw(t, "system")
@@ -172,14 +176,14 @@ func TestPlanLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := draw(t)
 		before := slices.Clone(w.installed)
-		plan := resolve.Plan(w, w.installed, w.desired, w.system)
+		plan := resolve.Plan(w.catalogue(), w.installed, w.desired, w.system)
 		after := apply(t, w.installed, plan)
 
 		want := naiveResult(w.packets, w.installed, w.desired.Apps, w.system)
 		if got := digests(after); !maps.Equal(got, want) {
 			t.Fatalf("the device ends with %v, want %v", got, want)
 		}
-		again := resolve.Plan(w, after, w.desired, w.system)
+		again := resolve.Plan(w.catalogue(), after, w.desired, w.system)
 		if len(again.Steps) != 0 {
 			t.Fatalf("then there is still to do: %v", again.Steps)
 		}
@@ -196,7 +200,7 @@ func TestPlanLaws(t *testing.T) {
 
 		slices.Reverse(w.packets)
 		slices.Reverse(w.installed)
-		if other := resolve.Plan(w, w.installed, w.desired, w.system); other.ID != plan.ID {
+		if other := resolve.Plan(w.catalogue(), w.installed, w.desired, w.system); other.ID != plan.ID {
 			t.Fatalf("the order of the arguments shows: %v and %v", plan, other)
 		}
 	})
@@ -226,7 +230,7 @@ func TestFindIsTheReference(t *testing.T) {
 		w := draw(t)
 		for _, a := range w.desired.Apps {
 			best := naiveFind(w.packets, a, w.system)
-			got, problem := resolve.Find(w, a, w.system)
+			got, problem := resolve.Find(w.catalogue(), a, w.system)
 			switch {
 			case len(best) == 1 && got == best[0] && problem == nil:
 			case len(best) == 0 && got == nil && problem.Kind == james.Unresolved:
@@ -235,7 +239,7 @@ func TestFindIsTheReference(t *testing.T) {
 			default:
 				t.Fatalf("%s resolves to %v and %v, want one of %v", a, got, problem, best)
 			}
-			checkExplanation(t, resolve.Explain(w, a, w.system), got, len(best))
+			checkExplanation(t, resolve.Explain(w.catalogue(), a, w.system), got, len(best))
 		}
 	})
 }
@@ -244,7 +248,7 @@ func TestFindIsTheReference(t *testing.T) {
 func checkAdvice(t *rapid.T, w world, a james.App, best []*james.Packet) {
 	for _, p := range best {
 		a.Tags = p.Tags
-		if got, problem := resolve.Find(w, a, w.system); got != p {
+		if got, problem := resolve.Find(w.catalogue(), a, w.system); got != p {
 			t.Fatalf("with all tags of %v the app resolves to %v and %v", p, got, problem)
 		}
 	}

@@ -8,54 +8,68 @@
 // device keeps what it has of that name.
 //
 // The package is pure: equal arguments give equal results, in the same words,
-// whatever the order of the catalogue. It never changes what it is given, keeps
-// nothing, and knows nothing of stores, networks or clocks.
+// whatever the order of the catalogue. It never changes what it is given, and knows
+// nothing of stores, networks or clocks.
 package resolve
 
 import "github.com/trusch/jamesd/pkg/james"
 
-// Catalogue is the packets that exist.
-type Catalogue interface {
-	// ByName returns the packets of that name, in any order, each pair of name
-	// and tags once. The caller changes neither the slice nor the packets.
-	ByName(name string) []*james.Packet
-}
-
 // Find returns the packet that app stands for on a device with those system
 // tags, or else the problem: exactly one of the results is nil. It does not
 // allocate where it finds a packet.
-func Find(c Catalogue, app james.App, system james.TagSet) (*james.Packet, *james.Problem) {
-	packets := c.ByName(app.Name)
-	best, level := pick(packets, app.Tags, system)
-	switch {
-	case best == nil:
-		return nil, unresolved(packets, app, system)
-	case level > 1:
-		return nil, ambiguous(packets, best, app, system)
+func Find(c *Catalogue, app james.App, system james.TagSet) (*james.Packet, *james.Problem) {
+	f := c.names[app.Name]
+	if f == nil {
+		return nil, unresolved(nil, app, system)
 	}
-	return best, nil
+	best := f.pick(app.Tags, system)
+	switch {
+	case best.packet == nil:
+		return nil, unresolved(f.packets, app, system)
+	case best.level > 1:
+		return nil, ambiguous(f.packets, best.packet, app, system)
+	}
+	return best.packet, nil
 }
 
-// pick returns the best of the packets that fit and how many are level with it.
-func pick(packets []*james.Packet, app, system james.TagSet) (best *james.Packet, level int) {
-	bestOwn := 0
+// pick returns the best of the packets that fit.
+func (f *family) pick(app, system james.TagSet) (b best) {
+	b.consider(f.bare, app, system)
+	for t := range app.All() {
+		b.consider(f.rare[t], app, system)
+	}
+	for t := range system.All() {
+		if !app.Has(t) {
+			b.consider(f.rare[t], app, system)
+		}
+	}
+	return b
+}
+
+// best is the best packet so far, and how many are level with it.
+type best struct {
+	packet *james.Packet
+	own    int // its tags that the app names
+	level  int
+}
+
+func (b *best) consider(packets []*james.Packet, app, system james.TagSet) {
 	for _, p := range packets {
 		own, fits := weigh(p, app, system)
 		if !fits {
 			continue
 		}
 		order := 1
-		if best != nil {
-			order = compare(own, p.Tags.Len(), bestOwn, best.Tags.Len())
+		if b.packet != nil {
+			order = compare(own, p.Tags.Len(), b.own, b.packet.Tags.Len())
 		}
 		switch {
 		case order > 0:
-			best, bestOwn, level = p, own, 1
+			*b = best{p, own, 1}
 		case order == 0:
-			level++
+			b.level++
 		}
 	}
-	return best, level
 }
 
 // weigh counts the tags of p that the app names; fits is false where p has a

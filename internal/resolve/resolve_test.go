@@ -10,24 +10,29 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// catalogue is the simplest one that there can be.
-type catalogue map[string][]*james.Packet
-
-func (c catalogue) ByName(name string) []*james.Packet { return c[name] }
-
-func (c catalogue) add(name, tags string) *james.Packet {
-	p := &james.Packet{Name: name, Tags: james.MustTags(tags), Digest: james.DigestOf([]byte(name + " " + tags))}
-	c[name] = append(c[name], p)
-	return p
+// packet returns a packet that is told by its name and tags.
+func packet(name, tags string) *james.Packet {
+	return &james.Packet{Name: name, Tags: james.MustTags(tags), Digest: james.DigestOf([]byte(name + " " + tags))}
 }
 
-func newCatalogue(packets ...string) catalogue {
-	c := catalogue{}
+// catalogueOf returns the catalogue to which the packets were added in order.
+func catalogueOf(packets ...*james.Packet) *resolve.Catalogue {
+	c := new(resolve.Catalogue)
 	for _, p := range packets {
-		name, tags, _ := strings.Cut(p, " ")
-		c.add(name, tags)
+		c.Add(p)
 	}
 	return c
+}
+
+func newCatalogue(packets ...string) *resolve.Catalogue { return catalogueOf(parsed(packets)...) }
+
+// parsed returns packets that are given as "name tag,tag".
+func parsed(list []string) (out []*james.Packet) {
+	for _, p := range list {
+		name, tags, _ := strings.Cut(p, " ")
+		out = append(out, packet(name, tags))
+	}
+	return out
 }
 
 func app(s string) james.App {
@@ -99,10 +104,9 @@ func TestFind(t *testing.T) {
 					t.Errorf("detail %q does not contain %q", problem.Detail, part)
 				}
 			}
-			for _, list := range c {
-				slices.Reverse(list)
-			}
-			if _, again := resolve.Find(c, wanted, james.MustTags(test.system)); again.Detail != problem.Detail {
+			packets := parsed(test.packets)
+			slices.Reverse(packets)
+			if _, again := resolve.Find(catalogueOf(packets...), wanted, james.MustTags(test.system)); again.Detail != problem.Detail {
 				t.Errorf("the catalogue's order shows: %q and %q", again.Detail, problem.Detail)
 			}
 		})

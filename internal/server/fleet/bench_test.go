@@ -24,12 +24,12 @@ const benchSystem = "armv7l,debian-11,glibc-2.31,systemd"
 func large(tb testing.TB, existing, devices int) (w *world, counter *storetest.Counter, reports []*james.DeviceReport) {
 	tb.Helper()
 	s := memstore.New()
-	packets := names{}
+	packets := new(resolve.Catalogue)
 	for i := range existing {
 		systems := []string{"armv6l", "armv7l", "aarch64", "x86_64", "riscv64"}
 		p := &james.Packet{Name: fmt.Sprintf("packet-%d", i%200), Digest: james.DigestOf(fmt.Append(nil, i)),
 			Tags: james.MustTags(fmt.Sprintf("v1.%d.0,%s,glibc-2.31,systemd", i/1000, systems[i/200%5]))}
-		packets[p.Name] = append(packets[p.Name], p)
+		packets.Add(p)
 		put(tb, s.Packets(), store.PacketKey(p.Name, p.Tags), p)
 	}
 	for i := range devices {
@@ -52,10 +52,6 @@ func large(tb testing.TB, existing, devices int) (w *world, counter *storetest.C
 	counter = storetest.Count(s)
 	return join(tb, &fragile{Store: counter}, memblob.New()), counter, reports
 }
-
-type names map[string][]*james.Packet
-
-func (n names) ByName(name string) []*james.Packet { return n[name] }
 
 func put[T any](tb testing.TB, table store.Table[T], key string, row *T) {
 	if _, _, err := table.Update(tb.Context(), key, func(*T) (*T, error) { return row, nil }); err != nil {

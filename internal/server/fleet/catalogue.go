@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trusch/jamesd/internal/resolve"
 	"github.com/trusch/jamesd/internal/server/store"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -16,9 +17,9 @@ import (
 type catalogue struct {
 	packets map[string]*james.Packet // by store.PacketKey
 	digests map[james.Digest]*james.Packet
+	names   resolve.Catalogue // the same packets
 	// dropped counts packets that went, or changed: their blobs may be unused.
 	dropped uint64
-	names   map[string][]*james.Packet
 	devices map[string]*device // that polled or have a desired state
 	// wanting holds the devices whose desired state has an app of a name.
 	wanting  map[string]map[*device]struct{}
@@ -42,16 +43,12 @@ func newCatalogue() *catalogue {
 	return &catalogue{
 		packets:  make(map[string]*james.Packet),
 		digests:  make(map[james.Digest]*james.Packet),
-		names:    make(map[string][]*james.Packet),
 		devices:  make(map[string]*device),
 		wanting:  make(map[string]map[*device]struct{}),
 		versions: make(map[row]version),
 		sets:     make(map[string]james.TagSet),
 	}
 }
-
-// ByName makes it a resolve.Catalogue.
-func (c *catalogue) ByName(name string) []*james.Packet { return c.names[name] }
 
 // apply takes over the change unless it is older than what is known.
 func (c *catalogue) apply(ch store.Change, now time.Time) {
@@ -88,16 +85,13 @@ func (c *catalogue) setPacket(key string, p *james.Packet) {
 		delete(c.packets, key)
 		delete(c.digests, old.Digest)
 		c.dropped++
-		c.names[name] = slices.DeleteFunc(c.names[name], func(other *james.Packet) bool { return other == old })
-		if len(c.names[name]) == 0 {
-			delete(c.names, name)
-		}
+		c.names.Remove(old)
 	}
 	if p != nil {
 		name = p.Name
 		c.packets[key] = p
 		c.digests[p.Digest] = p
-		c.names[name] = append(c.names[name], p)
+		c.names.Add(p)
 	}
 	for d := range c.wanting[name] {
 		d.changed()

@@ -145,7 +145,7 @@ func (f *Fleet) notThere(state *james.State) (warnings []string) {
 func (f *Fleet) problems(apps []james.App, system james.TagSet) []james.Problem {
 	var out []james.Problem
 	for _, app := range apps {
-		if _, p := resolve.Find(f.cat, app, system); p != nil {
+		if _, p := resolve.Find(&f.cat.names, app, system); p != nil {
 			out = append(out, *p)
 		}
 	}
@@ -247,7 +247,7 @@ func (f *Fleet) Plan(id string) (james.PlanResponse, error) {
 	}
 	resp := james.PlanResponse{Plan: *f.cat.planOf(d), Explanations: []james.Explanation{}}
 	for _, app := range d.wanted() {
-		resp.Explanations = append(resp.Explanations, resolve.Explain(f.cat, app, d.systemTags()))
+		resp.Explanations = append(resp.Explanations, resolve.Explain(&f.cat.names, app, d.systemTags()))
 	}
 	return resp, nil
 }

@@ -65,7 +65,7 @@ func (c *catalogue) planOf(d *device) *james.Plan {
 		if d.reported != nil {
 			installed = d.reported.Apps
 		}
-		plan := resolve.Plan(c, installed, d.desired, d.systemTags())
+		plan := resolve.Plan(&c.names, installed, d.desired, d.systemTags())
 		d.plan = &plan
 	}
 	return d.plan

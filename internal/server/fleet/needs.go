@@ -95,7 +95,7 @@ func (f *Fleet) Successions() []Succession {
 func (c *catalogue) successor(old *james.Packet, system james.TagSet) *james.Packet {
 	own := old.Tags.Minus(system)
 	var found *james.Packet
-	for _, p := range c.names[old.Name] {
+	for _, p := range c.names.ByName(old.Name) {
 		if p.Digest == old.Digest || !p.Added.After(old.Added) || found != nil && !p.Added.After(found.Added) {
 			continue
 		}

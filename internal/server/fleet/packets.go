@@ -146,7 +146,7 @@ func (f *Fleet) users(p *james.Packet) []string {
 			if app.Name != p.Name {
 				continue
 			}
-			if found, _ := resolve.Find(f.cat, app, d.systemTags()); found != nil && found.Digest == p.Digest {
+			if found, _ := resolve.Find(&f.cat.names, app, d.systemTags()); found != nil && found.Digest == p.Digest {
 				out = append(out, d.id)
 			}
 		}
