@@ -19,13 +19,25 @@ func ParseDigest(s string) (Digest, error) {
 	if len(s) != 2*len(d) {
 		return d, Errorf(KindInvalid, "digest", "%.80q has %d characters, a sha256 has %d", s, len(s), 2*len(d))
 	}
-	for i := range len(s) {
-		if !contains("0123456789abcdef", s[i]) {
-			return d, Errorf(KindInvalid, "digest", "%q is not lower-case hexadecimal", s)
+	for i := range d {
+		high, low := nibble(s[2*i]), nibble(s[2*i+1])
+		if high|low > 0xf {
+			return Digest{}, Errorf(KindInvalid, "digest", "%q is not lower-case hexadecimal", s)
 		}
+		d[i] = high<<4 | low
 	}
-	_, err := hex.Decode(d[:], []byte(s))
-	return d, err
+	return d, nil
+}
+
+// nibble returns the value of a lower-case hexadecimal digit, 0xff for any other byte.
+func nibble(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 0xff
 }
 
 // IsZero reports whether d is "no digest".

@@ -83,11 +83,22 @@ func TestTagSetJSON(t *testing.T) {
 	if raw, err := json.Marshal(set); err != nil || string(raw) != `["a","b"]` {
 		t.Errorf("got %s, %v", raw, err)
 	}
+	for _, same := range []string{` [ "a" , "b" ] `, `["\u0062","a"]`, `["a","b"]`} {
+		var other james.TagSet
+		if err := json.Unmarshal([]byte(same), &other); err != nil || !other.Equal(set) {
+			t.Errorf("%s is %v, %v", same, other, err)
+		}
+	}
+	for _, empty := range []string{`[]`, `null`, `[ ]`} {
+		if err := json.Unmarshal([]byte(empty), &set); err != nil || !set.IsZero() {
+			t.Errorf("%s is %v, %v", empty, set, err)
+		}
+	}
 	if raw, err := json.Marshal(james.TagSet{}); err != nil || string(raw) != `[]` {
 		t.Errorf("the empty set is %s, %v", raw, err)
 	}
-	for _, bad := range []string{`"a"`, `[1]`, `["a b"]`, `{}`} {
-		if err := json.Unmarshal([]byte(bad), &set); err == nil {
+	for _, bad := range []string{`"a"`, `[1]`, `["a b"]`, `{}`, `["a",]`, `["a"`, `["a""b"]`, `["a\"]`, `[`, ``, `["a",1]`, `[""]`} {
+		if err := set.UnmarshalJSON([]byte(bad)); err == nil {
 			t.Errorf("%s is accepted", bad)
 		}
 	}

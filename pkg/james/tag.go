@@ -131,20 +131,61 @@ func (s TagSet) Equal(o TagSet) bool { return slices.Equal(s.tags, o.tags) }
 // form: two sets are equal exactly when their strings are.
 func (s TagSet) String() string { return strings.Join(s.Strings(), ",") }
 
-// MarshalJSON encodes the set as an array of strings.
-func (s TagSet) MarshalJSON() ([]byte, error) { return json.Marshal(s.Strings()) }
+// MarshalJSON encodes the set as an array of strings. No tag has anything to escape.
+func (s TagSet) MarshalJSON() ([]byte, error) {
+	size := len("[]")
+	for _, t := range s.tags {
+		size += len(t) + len(`"",`)
+	}
+	out := append(make([]byte, 0, size), '[')
+	for i, t := range s.tags {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, '"'), t...), '"')
+	}
+	return append(out, ']'), nil
+}
 
 // UnmarshalJSON decodes an array of strings in any order and checks each.
 func (s *TagSet) UnmarshalJSON(b []byte) error {
-	var list []string
-	if err := json.Unmarshal(b, &list); err != nil {
-		return Errorf(KindInvalid, "tags", "must be a list of strings")
+	list, ok := plainStrings(string(b))
+	if !ok {
+		if err := json.Unmarshal(b, &list); err != nil {
+			return Errorf(KindInvalid, "tags", "must be a list of strings")
+		}
 	}
 	set, err := NewTagSet(list...)
 	if err == nil {
 		*s = set
 	}
 	return err
+}
+
+// plainStrings reads an array of strings as MarshalJSON writes them, without white
+// space and escapes. A jamesd with a large fleet reads millions of them at its start.
+func plainStrings(array string) (list []string, ok bool) {
+	rest, ok := strings.CutPrefix(array, "[")
+	if !ok || rest == "]" {
+		return nil, rest == "]"
+	}
+	list = make([]string, 0, strings.Count(rest, ",")+1)
+	for {
+		if rest, ok = strings.CutPrefix(rest, `"`); !ok {
+			return nil, false
+		}
+		end := strings.IndexByte(rest, '"')
+		if end < 0 || strings.IndexByte(rest[:end], '\\') >= 0 {
+			return nil, false
+		}
+		list, rest = append(list, rest[:end]), rest[end+1:]
+		if rest == "]" {
+			return list, true
+		}
+		if rest, ok = strings.CutPrefix(rest, ","); !ok {
+			return nil, false
+		}
+	}
 }
 
 // MarshalYAML encodes the set as a list of strings.

@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -117,20 +120,58 @@ func decode[T any](name TableName, key string, raw []byte) (*T, error) {
 	return row, nil
 }
 
-// NewChange returns the change of a row to the given JSON, or to nothing where
-// raw is nil. It fails with james.KindCorrupt where raw is not that table's.
-func NewChange(name TableName, key string, seq uint64, raw []byte) (Change, error) {
-	c := Change{Table: name, Key: key, Seq: seq}
+// Row is a changed row as an implementation has it: its JSON, nil where the row was
+// deleted.
+type Row struct {
+	Table TableName
+	Key   string
+	Seq   uint64
+	JSON  []byte
+}
+
+// fewRows is how many rows are not worth another goroutine.
+const fewRows = 64
+
+// ChangesOf returns the changes of n rows, of which row returns each; it is called by
+// several goroutines at a time, as a start of jamesd has many rows to decode. It fails
+// with james.KindCorrupt where one is not what its table holds, and keeps nothing of
+// the rows' JSON.
+func ChangesOf(n int, row func(i int) (Row, error)) ([]Change, error) {
+	out := make([]Change, n)
+	var work errgroup.Group
+	part := max(fewRows, n/(8*runtime.GOMAXPROCS(0))+1)
+	for from := 0; from < n; from += part {
+		work.Go(func() error {
+			for i := from; i < min(from+part, n); i++ {
+				r, err := row(i)
+				if err != nil {
+					return err
+				}
+				if out[i], err = r.change(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (r *Row) change() (Change, error) {
+	c := Change{Table: r.Table, Key: r.Key, Seq: r.Seq}
 	var err error
-	switch name {
+	switch r.Table {
 	case TablePackets:
-		c.Packet, err = decode[james.Packet](name, key, raw)
+		c.Packet, err = decode[james.Packet](r.Table, r.Key, r.JSON)
 	case TableDevices:
-		c.Device, err = decode[james.Device](name, key, raw)
+		c.Device, err = decode[james.Device](r.Table, r.Key, r.JSON)
 	case TableDesired:
-		c.Desired, err = decode[james.Desired](name, key, raw)
+		c.Desired, err = decode[james.Desired](r.Table, r.Key, r.JSON)
 	default:
-		err = james.Errorf(james.KindCorrupt, subject(name, key), "is of a table that this jamesd does not know")
+		err = james.Errorf(james.KindCorrupt, subject(r.Table, r.Key), "is of a table that this jamesd does not know")
 	}
 	return c, err
 }

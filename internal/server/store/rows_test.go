@@ -1,13 +1,14 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/trusch/jamesd/internal/server/store"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-func TestNewChange(t *testing.T) {
+func TestChangesOf(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
@@ -26,9 +27,9 @@ func TestNewChange(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := store.NewChange(c.table, "key", 7, []byte(c.raw))
+			got, err := changeOf(store.Row{Table: c.table, Key: "key", Seq: 7, JSON: []byte(c.raw)})
 			if james.KindOf(err) != c.kind {
-				t.Fatalf("NewChange returned %v of kind %q, want %q", err, james.KindOf(err), c.kind)
+				t.Fatalf("ChangesOf returned %v of kind %q, want %q", err, james.KindOf(err), c.kind)
 			}
 			set := 0
 			for _, is := range []bool{got.Packet != nil, got.Device != nil, got.Desired != nil} {
@@ -37,16 +38,56 @@ func TestNewChange(t *testing.T) {
 				}
 			}
 			if err == nil && (set != 1 || got.Table != c.table || got.Key != "key" || got.Seq != 7) {
-				t.Errorf("NewChange returned %+v", got)
+				t.Errorf("ChangesOf returned %+v", got)
 			}
 		})
 	}
 }
 
+func changeOf(r store.Row) (store.Change, error) {
+	all, err := store.ChangesOf(1, func(int) (store.Row, error) { return r, nil })
+	if err != nil {
+		return store.Change{}, err
+	}
+	return all[0], nil
+}
+
+// TestManyChanges: each comes out in its place, and one that is damaged is an error
+// wherever it is.
+func TestManyChanges(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	row := func(i int) (store.Row, error) {
+		id := fmt.Sprint("d", i)
+		return store.Row{Table: store.TableDevices, Key: id, Seq: uint64(i), JSON: fmt.Appendf(nil, `{"id":%q}`, id)}, nil
+	}
+	all, err := store.ChangesOf(n, row)
+	if err != nil || len(all) != n {
+		t.Fatal(len(all), err)
+	}
+	for i, c := range all {
+		if c.Seq != uint64(i) || c.Device.ID != c.Key || c.Key != fmt.Sprint("d", i) {
+			t.Fatalf("%d is %+v", i, c)
+		}
+	}
+	for _, at := range []int{0, 500, n - 1} {
+		_, err := store.ChangesOf(n, func(i int) (store.Row, error) {
+			r, _ := row(i)
+			if i == at {
+				r.JSON = r.JSON[:3]
+			}
+			return r, nil
+		})
+		if james.KindOf(err) != james.KindCorrupt {
+			t.Errorf("with row %d damaged: %v", at, err)
+		}
+	}
+}
+
 func TestADeletedRowHasNoContent(t *testing.T) {
 	t.Parallel()
-	got, err := store.NewChange(store.TableDevices, "d", 7, nil)
+	got, err := changeOf(store.Row{Table: store.TableDevices, Key: "d", Seq: 7})
 	if err != nil || got != (store.Change{Table: store.TableDevices, Key: "d", Seq: 7}) {
-		t.Errorf("NewChange returned %+v, %v", got, err)
+		t.Errorf("ChangesOf returned %+v, %v", got, err)
 	}
 }

@@ -87,17 +87,20 @@ func (s *Store) Changes(ctx context.Context, since store.Cursor) (changes []stor
 		if head == after {
 			return nil
 		}
+		var rows []store.Row
 		c := tx.Bucket(bucketChanges).Cursor()
 		for k, v := c.Seek(bytesOf(after + 1)); k != nil; k, v = c.Next() {
-			change, err := readChange(tx, number(k), v)
+			row, err := readRow(tx, number(k), v)
 			if err != nil {
 				return err
 			}
-			if after > 0 || change.Packet != nil || change.Device != nil || change.Desired != nil {
-				changes = append(changes, change)
+			if after > 0 || row.JSON != nil {
+				rows = append(rows, row)
 			}
 		}
-		return nil
+		// Decoding ends before the transaction, and with it the memory of the rows, does.
+		changes, err = store.ChangesOf(len(rows), func(i int) (store.Row, error) { return rows[i], nil })
+		return err
 	})
 	if err != nil {
 		return nil, since, err
@@ -105,13 +108,13 @@ func (s *Store) Changes(ctx context.Context, since store.Cursor) (changes []stor
 	return changes, next, nil
 }
 
-// readChange returns the row that an entry of the changes bucket names.
-func readChange(tx *bbolt.Tx, seq uint64, name []byte) (store.Change, error) {
+// readRow returns the row that an entry of the changes bucket names.
+func readRow(tx *bbolt.Tx, seq uint64, name []byte) (store.Row, error) {
 	table, key, _ := bytes.Cut(name, []byte{0})
 	rows := tx.Bucket(bucketOf(store.TableName(table)))
 	if rows == nil {
-		return store.Change{}, james.Errorf(james.KindCorrupt, string(name), "change %d is of a table that is not there", seq)
+		return store.Row{}, james.Errorf(james.KindCorrupt, string(name), "change %d is of a table that is not there", seq)
 	}
 	_, raw := parseRow(rows.Get(key))
-	return store.NewChange(store.TableName(table), string(key), seq, raw)
+	return store.Row{Table: store.TableName(table), Key: string(key), Seq: seq, JSON: raw}, nil
 }

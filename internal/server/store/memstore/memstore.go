@@ -111,16 +111,15 @@ func (s *Store) Changes(ctx context.Context, since store.Cursor) ([]store.Change
 	if after == s.seq {
 		return nil, since, nil
 	}
-	var changes []store.Change
+	var rows []store.Row
 	for id, r := range s.rows {
-		if r.seq <= after || after == 0 && r.raw == nil {
-			continue
+		if r.seq > after && (r.raw != nil || after > 0) {
+			rows = append(rows, store.Row{Table: id.table, Key: id.key, Seq: r.seq, JSON: r.raw})
 		}
-		c, err := store.NewChange(id.table, id.key, r.seq, r.raw)
-		if err != nil {
-			return nil, since, err
-		}
-		changes = append(changes, c)
+	}
+	changes, err := store.ChangesOf(len(rows), func(i int) (store.Row, error) { return rows[i], nil })
+	if err != nil {
+		return nil, since, err
 	}
 	return changes, store.Cursor{Position: s.seq}, nil
 }

@@ -134,7 +134,11 @@ func (s *Store) UpdateRow(ctx context.Context, table store.TableName, key string
 // Changes implements store.Store.
 func (s *Store) Changes(ctx context.Context, since store.Cursor) ([]store.Change, store.Cursor, error) {
 	after, _ := since.Position.(uint64)
-	changed := make(map[rowID]row)
+	type changed struct {
+		rowID
+		row
+	}
+	var rows []changed
 	var head uint64
 	err := s.rows.read(ctx, func() {
 		if head = s.rows.head; head == after {
@@ -142,24 +146,20 @@ func (s *Store) Changes(ctx context.Context, since store.Cursor) ([]store.Change
 		}
 		for id, r := range s.rowState.rows {
 			if r.seq > after && (r.body != nil || after > 0) {
-				changed[id] = r
+				rows = append(rows, changed{id, r})
 			}
 		}
 	})
 	if err != nil {
 		return nil, since, err
 	}
-	changes := make([]store.Change, 0, len(changed))
-	for id, r := range changed {
+	changes, err := store.ChangesOf(len(rows), func(i int) (store.Row, error) {
+		r := &rows[i]
 		raw, err := toJSON(r.body)
-		if err != nil {
-			return nil, since, err
-		}
-		c, err := store.NewChange(store.TableName(id.table), id.key, r.seq, raw)
-		if err != nil {
-			return nil, since, err
-		}
-		changes = append(changes, c)
+		return store.Row{Table: store.TableName(r.table), Key: r.key, Seq: r.seq, JSON: raw}, err
+	})
+	if err != nil {
+		return nil, since, err
 	}
 	return changes, store.Cursor{Position: head}, nil
 }
