@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -261,7 +262,9 @@ func (d *jamesd) load(ctx context.Context, b *backend) (*fleet.Fleet, error) {
 	limits := archive.DefaultLimits()
 	limits.MaxArchive, limits.MaxSize, limits.AllowDevices = int64(d.o.maxArchive), int64(d.o.maxPacketSize), d.o.allowDevices
 	limits.Workers = runtime.GOMAXPROCS(0)
-	return fleet.New(ctx, fleet.Options{
+	f, err := fleet.New(ctx, fleet.Options{
 		Store: b.store, Blobs: b.blobs, Log: d.log, Limits: limits, PollInterval: d.o.pollInterval,
 	})
+	debug.FreeOSMemory() // what reading a large fleet took is not needed again for long
+	return f, err
 }

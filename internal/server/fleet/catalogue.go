@@ -24,7 +24,7 @@ type catalogue struct {
 	// wanting holds the devices whose desired state has an app of a name.
 	wanting  map[string]map[*device]struct{}
 	versions map[row]version
-	sets     map[string]james.TagSet // system tags, one copy of each set
+	shared   shared
 }
 
 // row names a row of the store.
@@ -46,7 +46,7 @@ func newCatalogue() *catalogue {
 		devices:  make(map[string]*device),
 		wanting:  make(map[string]map[*device]struct{}),
 		versions: make(map[row]version),
-		sets:     make(map[string]james.TagSet),
+		shared:   newShared(),
 	}
 }
 
@@ -127,6 +127,7 @@ func (c *catalogue) setDesired(id string, desired *james.Desired) {
 	if desired != nil {
 		now := *desired
 		now.History = nil // much, and seldom asked for
+		now.Apps = c.shared.list(now.Apps)
 		d.desired = &now
 	}
 	for _, app := range d.wanted() {
@@ -156,7 +157,7 @@ func (c *catalogue) dropUnused(d *device) {
 }
 
 // compact returns the row with as little memory of its own as possible: without
-// the output of scripts, and sharing the tags of known packets and systems.
+// the output of scripts, and sharing what other devices have alike.
 func (c *catalogue) compact(reported *james.Device) *james.Device {
 	if reported == nil {
 		return nil
@@ -167,30 +168,9 @@ func (c *catalogue) compact(reported *james.Device) *james.Device {
 		report.Output = ""
 		out.Report = &report
 	}
-	out.Apps = slices.Clone(out.Apps)
-	for i, app := range out.Apps {
-		if p := c.digests[app.Digest]; p != nil && p.Name == app.Name && p.Tags.Equal(app.Tags) {
-			out.Apps[i] = p.App()
-		}
-	}
-	out.SystemTags = c.share(out.SystemTags)
+	out.Apps = c.shared.list(out.Apps)
+	out.SystemTags = c.shared.set(out.SystemTags)
 	return &out
-}
-
-// maxShared bounds the sets that are kept for sharing: a fleet has few kinds of
-// system, and where it has not there is nothing to share.
-const maxShared = 10_000
-
-func (c *catalogue) share(tags james.TagSet) james.TagSet {
-	key := tags.String()
-	shared, ok := c.sets[key]
-	if !ok && len(c.sets) < maxShared {
-		c.sets[key] = tags
-	}
-	if ok {
-		return shared
-	}
-	return tags
 }
 
 // sorted returns all packets by name and tags.

@@ -33,12 +33,15 @@ func (f *Fleet) refresh(ctx context.Context) error {
 		return nil // somebody started after us and is done
 	}
 	number := w.begun.Add(1)
-	changes, cursor, err := f.o.Store.Changes(ctx, w.cursor)
-	if err != nil {
-		return err
+	for more := true; more; {
+		changes, cursor, err := f.o.Store.Changes(ctx, w.cursor)
+		if err != nil {
+			return err
+		}
+		w.cursor = cursor
+		f.apply(changes...)
+		more = len(changes) >= store.ManyChanges
 	}
-	w.cursor = cursor
-	f.apply(changes...)
 	w.done.Store(number)
 	return nil
 }

@@ -34,8 +34,9 @@ type Store interface {
 	Desired() Table[james.Desired]
 
 	// Changes returns what has changed in the tables since the cursor, in no
-	// particular order, and the cursor to go on from. The zero Cursor stands for
-	// the beginning: Changes then returns every row there is. A row that changed
+	// particular order, and the cursor to go on from. Where it returns fewer than
+	// ManyChanges that is all; otherwise there may be more. The zero Cursor stands
+	// for the beginning: what follows is every row there is. A row that changed
 	// several times is returned once, with its last content; a row may be
 	// returned again although it did not change; no change is ever left out,
 	// also where several processes write. What an Update changed before Changes
@@ -74,6 +75,8 @@ type Store interface {
 const (
 	MinEvents = 10_000  // events that it keeps at least
 	MaxRow    = 4 << 20 // bytes of a row as JSON
+	// ManyChanges is how many changes a store need not return at once.
+	ManyChanges = 10_000
 )
 
 // Table is a set of rows that are read and changed one at a time. All rows are

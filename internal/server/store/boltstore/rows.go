@@ -97,6 +97,10 @@ func (s *Store) Changes(ctx context.Context, since store.Cursor) (changes []stor
 			if after > 0 || row.JSON != nil {
 				rows = append(rows, row)
 			}
+			if len(rows) == store.ManyChanges {
+				next = store.Cursor{Position: row.Seq}
+				break
+			}
 		}
 		// Decoding ends before the transaction, and with it the memory of the rows, does.
 		changes, err = store.ChangesOf(len(rows), func(i int) (store.Row, error) { return rows[i], nil })

@@ -91,19 +91,23 @@ func remove(t *testing.T, s store.Store, id string) uint64 {
 // changes returns what has changed since the cursor, by key, and the next cursor.
 func changes(t *testing.T, s store.Store, since store.Cursor) (map[string]store.Change, store.Cursor) {
 	t.Helper()
-	list, next, err := s.Changes(t.Context(), since)
-	if err != nil {
-		t.Fatalf("reading the changes: %v", err)
-	}
 	byKey := make(map[string]store.Change)
-	for _, c := range list {
-		key := fmt.Sprint(c.Table, " ", c.Key)
-		if _, twice := byKey[key]; twice {
-			t.Errorf("%s is twice among the changes", key)
+	for {
+		list, next, err := s.Changes(t.Context(), since)
+		if err != nil {
+			t.Fatalf("reading the changes: %v", err)
 		}
-		byKey[key] = c
+		for _, c := range list {
+			key := fmt.Sprint(c.Table, " ", c.Key)
+			if _, twice := byKey[key]; twice {
+				t.Errorf("%s is twice among the changes", key)
+			}
+			byKey[key] = c
+		}
+		if since = next; len(list) < store.ManyChanges {
+			return byKey, next
+		}
 	}
-	return byKey, next
 }
 
 // wantKind checks the kind of an error; "" wants none.
