@@ -34,6 +34,7 @@ type options struct {
 	metricsRemote bool
 
 	pollInterval    time.Duration
+	pollIntervalOf  []string
 	shutdownTimeout time.Duration
 
 	maxArchive    size
@@ -76,7 +77,8 @@ func (o *options) register(fs *pflag.FlagSet) {
 	fs.String("config", configFile, "settings `file`; the standard one may be absent")
 	fs.StringVar(&o.metricsAddr, "metrics-addr", o.metricsAddr, "loopback `address` for /healthz, /readyz and /metrics, without TLS; empty for none")
 	fs.BoolVar(&o.metricsRemote, "metrics-remote", o.metricsRemote, "let --metrics-addr be an address that other machines reach: whoever reaches it can read the metrics")
-	fs.DurationVar(&o.pollInterval, "poll-interval", o.pollInterval, "how long devices wait between polls; each answer is spread by 10 %")
+	fs.DurationVar(&o.pollInterval, "poll-interval", o.pollInterval, "how long devices wait between polls, whose turns are even over that time")
+	fs.StringSliceVar(&o.pollIntervalOf, "poll-interval-of", o.pollIntervalOf, "how long devices with a tag wait between polls, as `TAG=DURATION`, several separated by commas; of a device's tags the longest time counts")
 	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long transfers may go on after a signal to end")
 	fs.Var(&o.maxArchive, "max-archive", "largest archive that can be uploaded, such as 500MiB")
 	fs.Var(&o.maxPacketSize, "max-packet-size", "largest sum of the sizes of a packet's files, such as 2GiB")
@@ -100,8 +102,11 @@ func (o *options) check() error {
 			return james.Errorf(james.KindInvalid, "--admins", "one of the names is empty")
 		}
 	}
+	if _, err := o.pollIntervals(); err != nil {
+		return err
+	}
 	switch {
-	case o.pollInterval < time.Second || o.pollInterval > 24*time.Hour:
+	case !sane(o.pollInterval):
 		return james.Errorf(james.KindInvalid, "--poll-interval", "%s is not between 1s and 24h", o.pollInterval)
 	case o.shutdownTimeout < 0:
 		return james.Errorf(james.KindInvalid, "--shutdown-timeout", "%s is negative", o.shutdownTimeout)
@@ -113,6 +118,33 @@ func (o *options) check() error {
 		return james.Errorf(james.KindInvalid, "--max-packet-size", "must be at least 1 byte")
 	}
 	return checkDB(o.db)
+}
+
+// sane reports whether d can be the time between two polls.
+func sane(d time.Duration) bool { return time.Second <= d && d <= 24*time.Hour }
+
+// pollIntervals returns what --poll-interval-of says.
+func (o *options) pollIntervals() (map[james.Tag]time.Duration, error) {
+	of := make(map[james.Tag]time.Duration, len(o.pollIntervalOf))
+	for _, pair := range o.pollIntervalOf {
+		at := max(0, strings.LastIndex(pair, "=")) // a tag may have one, too
+		tag, text := pair[:at], strings.TrimPrefix(pair[at:], "=")
+		invalid := func(format string, args ...any) error {
+			return james.Errorf(james.KindInvalid, "--poll-interval-of", format, args...).
+				WithHint("Give a system tag and a time, such as metered=1h.")
+		}
+		d, err := time.ParseDuration(text)
+		switch {
+		case err != nil || james.CheckTag(tag) != nil:
+			return nil, invalid("%q is not TAG=DURATION", pair)
+		case !sane(d):
+			return nil, invalid("%q: %s is not between 1s and 24h", pair, d)
+		case of[james.Tag(tag)] != 0:
+			return nil, invalid("the tag %s is there twice", tag)
+		}
+		of[james.Tag(tag)] = d
+	}
+	return of, nil
 }
 
 func checkAddr(flag, addr string) error {

@@ -262,8 +262,12 @@ func (d *jamesd) load(ctx context.Context, b *backend) (*fleet.Fleet, error) {
 	limits := archive.DefaultLimits()
 	limits.MaxArchive, limits.MaxSize, limits.AllowDevices = int64(d.o.maxArchive), int64(d.o.maxPacketSize), d.o.allowDevices
 	limits.Workers = runtime.GOMAXPROCS(0)
+	intervals, err := d.o.pollIntervals()
+	if err != nil {
+		return nil, err
+	}
 	f, err := fleet.New(ctx, fleet.Options{
-		Store: b.store, Blobs: b.blobs, Log: d.log, Limits: limits, PollInterval: d.o.pollInterval,
+		Store: b.store, Blobs: b.blobs, Log: d.log, Limits: limits, PollInterval: d.o.pollInterval, PollIntervals: intervals,
 	})
 	debug.FreeOSMemory() // what reading a large fleet took is not needed again for long
 	return f, err

@@ -160,6 +160,10 @@ func TestRefusesToStart(t *testing.T) {
 		{"unknown database", nil, []string{"--db", "postgres://x"}, 2, `no kind of database "postgres"`},
 		{"no database", nil, []string{"--db", ""}, 2, "--db"},
 		{"interval too short", nil, []string{"--poll-interval", "10ms"}, 2, "--poll-interval"},
+		{"interval of no tag", nil, []string{"--poll-interval-of", "metered"}, 2, "--poll-interval-of: \"metered\" is not TAG=DURATION"},
+		{"interval of a bad tag", nil, []string{"--poll-interval-of", "a b=1h"}, 2, "\"a b=1h\" is not TAG=DURATION"},
+		{"interval of a tag too short", nil, []string{"--poll-interval-of", "a=1h,b=10ms"}, 2, "\"b=10ms\": 10ms is not between 1s and 24h"},
+		{"interval of a tag twice", nil, []string{"--poll-interval-of", "a=b=1h,a=b=2h"}, 2, "the tag a=b is there twice"},
 		{"malformed size", nil, []string{"--max-archive", "8 elephants"}, 2, "is not a size"},
 		{"size of nothing", nil, []string{"--max-packet-size", "0"}, 2, "--max-packet-size"},
 		{"unknown level", nil, []string{"--log-level", "loud"}, 2, `"loud"`},
@@ -200,7 +204,7 @@ func TestSettings(t *testing.T) {
 	p = run(t, []string{"JAMESD_SERVER_POLL_INTERVAL=200s", "JAMESD_SERVER_CONFIG=" + settings}, append(args, "--admins", "boss", "--log-level", "info")...)
 	p.logged(t, "ready")
 	resp, err := p.client(t, "device-1").Poll(t.Context(), james.PollRequest{Report: &james.DeviceReport{}})
-	if err != nil || resp.Interval < 180 || resp.Interval > 220 {
+	if err != nil || resp.Interval < 100 || resp.Interval > 300 || resp.Pause < 100*time.Second || resp.Pause > 300*time.Second {
 		t.Errorf("answered %+v, %v", resp, err)
 	}
 }

@@ -26,7 +26,7 @@ const centralDial = 10 * time.Second
 
 // notOfSites are the settings that mean nothing where there are no packets and no
 // devices' states.
-var notOfSites = []string{"db", "admins", "poll-interval", "max-archive", "max-packet-size", "allow-devices"}
+var notOfSites = []string{"db", "admins", "poll-interval", "poll-interval-of", "max-archive", "max-packet-size", "allow-devices"}
 
 // checkSite fails with KindInvalid for settings that a site's cache cannot have.
 func (o *options) checkSite(flags *pflag.FlagSet) error {

@@ -22,24 +22,27 @@ func (c *Client) Poll(ctx context.Context, req james.PollRequest) (james.PollRes
 		return james.PollResponse{}, err
 	}
 	resp.Dropped = header.Get(james.HeaderPlan) == james.PlanNone
-	if resp.Interval, resp.Revision, err = pollHeaders(header); err != nil {
+	if err = pollHeaders(header, &resp); err != nil {
 		return james.PollResponse{}, named(&r, james.Errorf(james.KindCorrupt, c.o.Addr, "the answer is malformed: %w", err))
 	}
 	return resp, nil
 }
 
-func pollHeaders(h http.Header) (interval int, revision uint64, err error) {
+func pollHeaders(h http.Header, resp *james.PollResponse) (err error) {
 	if v := h.Get(james.HeaderPollInterval); v != "" {
-		if interval, err = strconv.Atoi(v); err != nil {
-			return 0, 0, err
+		if resp.Interval, err = strconv.Atoi(v); err != nil {
+			return err
+		}
+	}
+	if v := h.Get(james.HeaderPollPause); v != "" {
+		if resp.Pause, err = time.ParseDuration(v + "s"); err != nil {
+			return err
 		}
 	}
 	if v := h.Get(james.HeaderRevision); v != "" {
-		if revision, err = strconv.ParseUint(v, 10, 64); err != nil {
-			return 0, 0, err
-		}
+		resp.Revision, err = strconv.ParseUint(v, 10, 64)
 	}
-	return interval, revision, nil
+	return err
 }
 
 // Progress tells the server how far the device is with a plan. It is not retried.

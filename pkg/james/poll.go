@@ -47,15 +47,24 @@ type PollRequest struct {
 	Wait int `json:"wait,omitzero"`
 }
 
+// AtOnce is the Pause of a device that polls again at once.
+const AtOnce = time.Millisecond
+
 // MaxWait is the longest time that a poll is held.
 const MaxWait = 5 * time.Minute
 
 // PollResponse is the answer to a poll. One without a plan and without Resend is
 // sent as 204 No Content: the device has nothing to do.
 type PollResponse struct {
-	// Interval is the time until the next poll, in whole seconds, chosen by the
-	// server and already spread; it travels as the header HeaderPollInterval.
+	// Interval is the time from the beginning of this poll to that of the next one, in
+	// whole seconds, for a device that is not told the Pause. It travels as the header
+	// HeaderPollInterval.
 	Interval int `json:"-"`
+	// Pause is the time from the answer to the next poll, AtOnce at least; 0 where the
+	// server does not say. A device that may wait asks to have that one held for longer
+	// than Interval, by a quarter, and is answered at its turn. It travels as the header
+	// HeaderPollPause.
+	Pause time.Duration `json:"-"`
 	// Revision is that of the desired state that the device is in, when there is
 	// nothing to do; it travels as the header HeaderRevision.
 	Revision uint64 `json:"-"`
@@ -74,6 +83,7 @@ const HeaderDevice = "Device"
 // Headers of the answer to a poll.
 const (
 	HeaderPollInterval = "Poll-Interval" // seconds
+	HeaderPollPause    = "Poll-Pause"    // seconds, with three decimals
 	HeaderRevision     = "Revision"
 	HeaderPlan         = "Plan" // PlanNone, or absent
 )

@@ -166,6 +166,7 @@ type Agent struct {
 	stuck    try          // the plan that has problems and no steps
 	done     try          // what was committed last
 	interval time.Duration
+	turn     time.Time // for the next poll, as the server said; zero where it did not
 	// commit makes the plan being applied one that is finished whatever happens,
 	// yield one that need not be any more.
 	commit func() error

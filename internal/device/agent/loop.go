@@ -139,17 +139,30 @@ func (a *Agent) known() try {
 // the interval nor the time at which a window opens or closes, a failed plan is due,
 // or the next look at the installed files.
 func (a *Agent) hold() time.Duration {
-	d := min(a.o.Hold, a.interval, james.MaxWait, a.untilVerify(), a.untilTurn())
+	interval := a.interval
+	if !a.turn.IsZero() {
+		interval += a.interval/4 + time.Second // the server ends it at the device's turn
+	}
+	d := min(a.o.Hold, interval, james.MaxWait, a.untilVerify(), a.untilTurn())
 	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 && a.job == nil {
 		d = min(d, due)
 	}
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
+// leastRound is the least time between the starts of two polls that found nothing to
+// do, whatever the server says.
+const leastRound = time.Second
+
 // rest returns how long to wait until the next poll is due, a failed plan, or the
 // next look at the installed files.
 func (a *Agent) rest(started time.Time) time.Duration {
-	d := min(a.interval-a.o.Now().Sub(started), a.untilVerify())
+	now := a.o.Now()
+	d := a.interval - now.Sub(started)
+	if !a.turn.IsZero() {
+		d = max(a.turn.Sub(now), leastRound-now.Sub(started))
+	}
+	d = min(d, a.untilVerify())
 	if due := a.memory.Failure.wait(a.o.Now(), a.o.RetryLimit); due > 0 && a.job == nil {
 		d = min(d, due)
 	}

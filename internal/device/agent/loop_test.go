@@ -137,6 +137,48 @@ func TestInterval(t *testing.T) {
 	}
 }
 
+// TestPause has a server that says when the next poll is to come.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		pause, own, hold time.Duration
+		hasty            bool // does not hold polls
+		gap              time.Duration
+		longest          int // Wait, seconds
+	}{
+		"not held":                        {pause: 12345 * time.Millisecond, gap: 12345 * time.Millisecond},
+		"held beyond the interval":        {pause: james.AtOnce, hold: james.MaxWait, gap: 39*time.Second + james.AtOnce, longest: 39},
+		"held for a part of it":           {pause: 20 * time.Second, hold: 10 * time.Second, gap: 30 * time.Second, longest: 10},
+		"at once, again and again":        {pause: james.AtOnce, hold: james.MaxWait, hasty: true, gap: time.Second, longest: 39},
+		"the own interval wins":           {pause: time.Second, own: 10 * time.Minute, gap: 10 * time.Minute},
+		"a pause beyond all reason":       {pause: 1000 * time.Hour, gap: 24 * time.Hour},
+		"an own interval, and polls held": {pause: time.Second, own: time.Minute, hold: james.MaxWait, gap: time.Minute, longest: 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.interval, s.pause, s.impatient = 30, tc.pause, tc.hasty
+				d := newDevice(t, s)
+				d.options = func(o *agent.Options) {
+					o.Interval, o.Hold, o.Rand = tc.own, tc.hold, func() float64 { return 0.5 }
+				}
+				stop := d.run()
+				d.pass(3*tc.gap + 3*time.Minute)
+				stop()
+				for i := 2; i < len(s.polls); i++ {
+					if gap := s.polls[i].at.Sub(s.polls[i-1].at); gap != tc.gap || s.polls[i].req.Wait != tc.longest {
+						t.Errorf("poll %d comes %s after the one before and may be held for %d s, want %s and %d s", i, gap, s.polls[i].req.Wait, tc.gap, tc.longest)
+					}
+				}
+				if len(s.polls) < 4 {
+					t.Errorf("there were only %d polls", len(s.polls))
+				}
+			})
+		})
+	}
+}
+
 func TestUnreachableServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -39,12 +39,23 @@ func (a *Agent) poll(ctx context.Context, known try, hold time.Duration) (james.
 	}
 	a.acked = digest
 	a.link.found()
-	if a.o.Interval == 0 && answer.Interval > 0 {
-		a.interval = min(time.Duration(answer.Interval)*time.Second, maxInterval)
-	} else if a.o.Interval > 0 {
-		a.interval = backoff.Spread(a.o.Interval, a.o.Rand)
-	}
+	a.pace(answer)
 	return answer, nil
+}
+
+// pace notes when the next poll is due.
+func (a *Agent) pace(answer james.PollResponse) {
+	a.turn = time.Time{}
+	switch {
+	case a.o.Interval > 0:
+		a.interval = backoff.Spread(a.o.Interval, a.o.Rand)
+		return
+	case answer.Interval > 0:
+		a.interval = min(time.Duration(answer.Interval)*time.Second, maxInterval)
+	}
+	if answer.Pause > 0 {
+		a.turn = a.o.Now().Add(min(answer.Pause, maxInterval))
+	}
 }
 
 func (a *Agent) ask(ctx context.Context, req james.PollRequest) (james.PollResponse, error) {

@@ -80,12 +80,13 @@ type server struct {
 	revision uint64
 	report   *james.DeviceReport
 
-	interval  int   // of its answers
-	impatient bool  // does not hold polls
-	deaf      bool  // sends plans that are known
-	amnesiac  bool  // never has the report
-	down      error // the answer to everything
-	noReports error // the answer to reports
+	interval  int           // of its answers
+	pause     time.Duration // likewise
+	impatient bool          // does not hold polls
+	deaf      bool          // sends plans that are known
+	amnesiac  bool          // never has the report
+	down      error         // the answer to everything
+	noReports error         // the answer to reports
 
 	polls   []poll
 	reports []james.Report
@@ -172,7 +173,7 @@ func (s *server) Poll(ctx context.Context, req james.PollRequest) (james.PollRes
 		if s.report == nil {
 			return james.PollResponse{Resend: true}, nil
 		}
-		plan, answer := s.plan(), james.PollResponse{Interval: s.interval}
+		plan, answer := s.plan(), james.PollResponse{Interval: s.interval, Pause: s.pause}
 		if plan.Empty() && s.desired != nil {
 			answer.Revision = s.revision
 		}

@@ -20,6 +20,7 @@ func poll(c *call, f *fleet.Fleet) error {
 	}
 	h := c.Header()
 	h.Set(james.HeaderPollInterval, strconv.Itoa(resp.Interval))
+	h.Set(james.HeaderPollPause, strconv.FormatFloat(resp.Pause.Seconds(), 'f', 3, 64))
 	h.Set(james.HeaderRevision, strconv.FormatUint(resp.Revision, 10))
 	if resp.Dropped {
 		h.Set(james.HeaderPlan, james.PlanNone)

@@ -29,6 +29,7 @@ import (
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/store"
+	"github.com/trusch/jamesd/pkg/james"
 )
 
 // Options are what a Fleet is made of. Store and Blobs must be set; every other
@@ -44,9 +45,10 @@ type Options struct {
 	Rand func() float64
 	// Limits bound what an uploaded archive may hold.
 	Limits archive.Limits
-	// PollInterval is the time between two polls of a device, default 30 s;
-	// each answer spreads it by up to 10 % both ways.
-	PollInterval time.Duration
+	// PollInterval is the time between two polls of a device, default 30 s.
+	// PollIntervals are those of devices with a tag; of several the longest counts.
+	PollInterval  time.Duration
+	PollIntervals map[james.Tag]time.Duration
 	// FollowInterval is the time between two looks for what other processes
 	// changed, default 250 ms and at most MaxFollowInterval.
 	FollowInterval time.Duration
@@ -92,12 +94,13 @@ func set(d *time.Duration, standard time.Duration) {
 
 // Fleet is the use-cases of jamesd. Its methods are safe for concurrent use.
 type Fleet struct {
-	o        Options
-	follower follower
-	counters counters
-	drain    func()
-	drained  chan struct{} // closed by drain
-	planned  chan struct{} // holds an element where plans have changed
+	o         Options
+	intervals []tagInterval
+	follower  follower
+	counters  counters
+	drain     func()
+	drained   chan struct{} // closed by drain
+	planned   chan struct{} // holds an element where plans have changed
 	// uploads is held shared from the first commit of an upload's blobs until
 	// its packet is in the store, and exclusively where a blob is deleted.
 	uploads sync.RWMutex
@@ -115,13 +118,14 @@ type Fleet struct {
 func New(ctx context.Context, o Options) (*Fleet, error) {
 	o.setDefaults()
 	f := &Fleet{
-		o:        o,
-		follower: follower{turn: make(chan struct{}, 1)},
-		drained:  make(chan struct{}),
-		planned:  make(chan struct{}, 1),
-		cat:      newCatalogue(),
-		unsaved:  make(map[string]time.Time),
-		unpacks:  make(chan struct{}, 1),
+		o:         o,
+		intervals: longestFirst(o.PollIntervals),
+		follower:  follower{turn: make(chan struct{}, 1)},
+		drained:   make(chan struct{}),
+		planned:   make(chan struct{}, 1),
+		cat:       newCatalogue(),
+		unsaved:   make(map[string]time.Time),
+		unpacks:   make(chan struct{}, 1),
 	}
 	f.drain = sync.OnceFunc(func() { close(f.drained) })
 	if err := f.refresh(ctx); err != nil {

@@ -20,20 +20,20 @@ func (f *Fleet) isDrained() bool {
 	}
 }
 
-// hold answers the poll as soon as there is something to say, or after wait. A
-// held poll costs a channel and a timer; whoever changes something that the
+// hold answers the poll as soon as there is something to say, or at the end of its
+// time. A held poll costs a channel and a timer; whoever changes something that the
 // device's plan depends on sends to the channel, and the poll looks again.
 func (f *Fleet) hold(ctx context.Context, id string, req *james.PollRequest, wait time.Duration) (james.PollResponse, error) {
 	var wake chan struct{}
 	if wait > 0 && !f.isDrained() {
 		wake = make(chan struct{}, 1)
 	}
-	d, resp := f.enter(id, req, wake)
+	d, resp, held := f.enter(id, req, wait, wake)
 	if d == nil {
 		return resp, nil
 	}
 	defer f.leave(d, wake)
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(held)
 	defer timer.Stop()
 	for {
 		over := true
@@ -45,7 +45,7 @@ func (f *Fleet) hold(ctx context.Context, id string, req *james.PollRequest, wai
 		case <-ctx.Done():
 			return james.PollResponse{}, james.Errorf(james.KindInterrupted, "poll of "+id, "ended while it was held: %w", context.Cause(ctx))
 		}
-		resp, current := f.again(d, req, wake)
+		resp, current := f.again(d, req, wait, wake)
 		if over || !current || !idle(&resp) {
 			return resp, nil
 		}
@@ -53,8 +53,8 @@ func (f *Fleet) hold(ctx context.Context, id string, req *james.PollRequest, wai
 }
 
 // enter returns the first answer. With a device it is not the last one: wake is
-// sent to when it may be another, until leave.
-func (f *Fleet) enter(id string, req *james.PollRequest, wake chan struct{}) (*device, james.PollResponse) {
+// sent to when it may be another, until leave, and the poll is held for that long.
+func (f *Fleet) enter(id string, req *james.PollRequest, wait time.Duration, wake chan struct{}) (*device, james.PollResponse, time.Duration) {
 	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,24 +67,29 @@ func (f *Fleet) enter(id string, req *james.PollRequest, wake chan struct{}) (*d
 		}
 	}
 	resp := f.decide(d, req)
+	t := f.turnOf(id, d, wait)
 	if wake == nil || !idle(&resp) {
-		return nil, resp
+		f.pace(&resp, t, wait)
+		return nil, resp, 0
 	}
 	d.wake = wake
 	f.waiting++
-	return d, resp
+	return d, resp, t.held(wait)
 }
 
 // again returns the answer as it is now, and whether the poll of wake is still
 // the device's last one.
-func (f *Fleet) again(d *device, req *james.PollRequest, wake chan struct{}) (resp james.PollResponse, current bool) {
+func (f *Fleet) again(d *device, req *james.PollRequest, wait time.Duration, wake chan struct{}) (resp james.PollResponse, current bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	current = d.wake == wake
+	known := d
 	if f.cat.devices[d.id] != d { // deleted meanwhile
-		return f.decide(nil, req), current
+		known = nil
 	}
-	return f.decide(d, req), current
+	resp = f.decide(known, req)
+	f.pace(&resp, f.turnOf(d.id, known, wait), wait)
+	return resp, current
 }
 
 func (f *Fleet) leave(d *device, wake chan struct{}) {

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/trusch/jamesd/pkg/james"
@@ -42,7 +41,7 @@ func idle(resp *james.PollResponse) bool {
 
 // decide returns the answer for a device as it is known; Fleet.mu is held.
 func (f *Fleet) decide(d *device, req *james.PollRequest) james.PollResponse {
-	resp := james.PollResponse{Interval: f.interval()}
+	var resp james.PollResponse
 	if d == nil || d.reported == nil || req.Report == nil && d.reportDigest() != req.Same {
 		resp.Resend = true
 		return resp
@@ -65,19 +64,4 @@ func (f *Fleet) decide(d *device, req *james.PollRequest) james.PollResponse {
 // device that names no revision means any.
 func knowsPlan(req *james.PollRequest, plan *james.Plan) bool {
 	return plan.ID == req.Known && (req.KnownRevision == 0 || req.KnownRevision == plan.Revision)
-}
-
-// drainSpread is the longest time after which a device whose poll was ended by
-// Drain comes back: soon, to another jamesd or to the next one of this, and not
-// all at once.
-const drainSpread = 10 * time.Second
-
-// interval returns the whole seconds until the next poll, spread so that a
-// fleet that was started at once does not go on polling at once.
-func (f *Fleet) interval() int {
-	if f.isDrained() {
-		return 1 + int(f.o.Rand()*(drainSpread.Seconds()-1))
-	}
-	seconds := f.o.PollInterval.Seconds() * (0.9 + 0.2*f.o.Rand())
-	return max(1, int(math.Round(seconds)))
 }

@@ -338,28 +338,6 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-func TestIntervalIsSpread(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		base time.Duration
-		rand float64
-		want int
-	}{
-		{100 * time.Second, 0, 90},
-		{100 * time.Second, 0.5, 100},
-		{100 * time.Second, 0.999, 110},
-		{0, 0.5, 30},
-		{100 * time.Millisecond, 0.5, 1},
-	} {
-		w := newWorld(t, func(o *fleet.Options) {
-			o.PollInterval, o.Rand = test.base, func() float64 { return test.rand }
-		})
-		if got := w.poll("d1", report("")).Interval; got != test.want {
-			t.Errorf("base %v and random %v make %d s, want %d", test.base, test.rand, got, test.want)
-		}
-	}
-}
-
 func TestStats(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -35,7 +35,8 @@ func newWorld(t testing.TB, change ...func(*fleet.Options)) *world {
 func join(t testing.TB, s *fragile, b blob.Store, change ...func(*fleet.Options)) *world {
 	t.Helper()
 	log := logging.Discard()
-	o := fleet.Options{Store: s, Blobs: b, Log: log}
+	// Of the polls that tests hold none ends for its turn, unless they want that.
+	o := fleet.Options{Store: s, Blobs: b, Log: log, PollInterval: time.Hour}
 	for _, c := range change {
 		c(&o)
 	}
