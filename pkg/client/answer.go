@@ -65,7 +65,7 @@ func (c *Client) problem(resp *http.Response) error {
 	if p.Kind == "" {
 		return c.foreign(resp)
 	}
-	return &james.Error{Op: p.Op, Kind: p.Kind, Subject: p.Subject, Err: raised(p.Detail), Hint: p.Hint}
+	return &james.Error{Op: p.Op, Kind: p.Kind, Subject: p.Subject, Err: raised(p.Detail), Hint: p.Hint, After: afterOf(resp.Header)}
 }
 
 // raised is what a jamesd says of an error of its own.
@@ -92,5 +92,5 @@ func (c *Client) foreign(resp *http.Response) error {
 		kind = james.KindConflict
 	}
 	return james.Errorf(kind, c.o.Addr, "it answered %q, which is not how a jamesd answers", resp.Status).
-		WithHint("Is there a jamesd at this address, or something in between?")
+		WithHint("Is there a jamesd at this address, or something in between?").WithAfter(afterOf(resp.Header))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,6 +135,48 @@ func TestRetry(t *testing.T) {
 			}
 			if row.calls == 3 && (len(pauses) != 2 || pauses[0] != 250*time.Millisecond || pauses[1] != 500*time.Millisecond) {
 				t.Errorf("paused %v", pauses)
+			}
+		})
+	}
+}
+
+// TestRetryAfter: a server that says how long to wait is believed, within reason, by
+// what is tried again and by who has to try again by himself.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, says string
+		foreign    bool // it is a proxy that says it
+		after      time.Duration
+		waits      []time.Duration // with numbers of 0.5
+	}{
+		{"seconds", "7", false, 7 * time.Second, []time.Duration{8750 * time.Millisecond, 8750 * time.Millisecond}},
+		{"a proxy", "7", true, 7 * time.Second, []time.Duration{8750 * time.Millisecond, 8750 * time.Millisecond}},
+		{"nothing", "", false, 0, []time.Duration{250 * time.Millisecond, 500 * time.Millisecond}},
+		{"a date", "Fri, 31 Dec 1999 23:59:59 GMT", false, 0, []time.Duration{250 * time.Millisecond, 500 * time.Millisecond}},
+		{"a negative number", "-5", false, 0, []time.Duration{250 * time.Millisecond, 500 * time.Millisecond}},
+		{"beyond reason", "2000000000", false, 5 * time.Minute, []time.Duration{375 * time.Second, 375 * time.Second}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			addr := serve(t, "server", func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Retry-After", row.says)
+				if row.foreign {
+					w.WriteHeader(http.StatusTooManyRequests)
+					return
+				}
+				problem(w, http.StatusTooManyRequests, `{"kind":"unavailable","detail":"no"}`)
+			})
+			var waits []time.Duration
+			c := newClient(t, addr, "device-1", func(o *client.Options) {
+				o.Retries, o.Rand = 2, func() float64 { return 0.5 }
+				o.Sleep = func(_ context.Context, d time.Duration) error { waits = append(waits, d); return nil }
+			})
+			if _, err := c.Device(t.Context(), "d"); james.AfterOf(err) != row.after || !slices.Equal(waits, row.waits) {
+				t.Errorf("waited %v, then %s: %v", waits, james.AfterOf(err), err)
+			}
+			if _, err := c.Poll(t.Context(), james.PollRequest{}); james.AfterOf(err) != row.after || james.KindOf(err) != james.KindUnavailable {
+				t.Errorf("a poll: after %s: %v", james.AfterOf(err), err)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what sort of failure an Error is. Kinds travel on the wire and are
@@ -41,6 +42,9 @@ type Error struct {
 	Err error
 	// Hint says what to do about it, as a sentence; it may be empty.
 	Hint string
+	// After is how long to wait at least before the same is asked for again; 0 where
+	// nobody knows. It travels as the header Retry-After.
+	After time.Duration
 }
 
 // Errorf returns an Error without an operation. It is what lower layers return
@@ -58,7 +62,7 @@ func Cannot(op, subject string, err error) error {
 	out := &Error{Op: op, Kind: KindOf(err), Subject: subject, Err: err}
 	var inner *Error
 	if errors.As(err, &inner) {
-		out.Hint = inner.Hint
+		out.Hint, out.After = inner.Hint, inner.After
 		if errors.Unwrap(err) == inner.Err && inner.Op == "" && inner.Subject == subject {
 			out.Err = inner.Err // "cannot add packet x: x: ..." names x once
 		}
@@ -69,6 +73,12 @@ func Cannot(op, subject string, err error) error {
 // WithHint returns e with its hint set.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// WithAfter returns e with the time set after which the same may be asked for again.
+func (e *Error) WithAfter(d time.Duration) *Error {
+	e.After = d
 	return e
 }
 
@@ -125,4 +135,24 @@ func HintOf(err error) string {
 		}
 	}
 	return ""
+}
+
+// AfterOf returns the first time in err's chain before which it is of no use to try
+// again, or 0.
+func AfterOf(err error) time.Duration {
+	for e := (*Error)(nil); errors.As(err, &e); err = e.Err {
+		if e.After > 0 {
+			return e.After
+		}
+	}
+	return 0
+}
+
+// Patience returns how long somebody waits who would wait for d before the same is
+// tried again: as long as err asks for and up to half more, so that those who were
+// turned away at one moment do not come back at one moment, or d where that is more.
+// random is in [0, 1).
+func Patience(err error, d time.Duration, random float64) time.Duration {
+	after := AfterOf(err)
+	return max(d, after+time.Duration(random*float64(after)/2))
 }

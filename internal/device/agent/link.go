@@ -18,10 +18,10 @@ type link struct {
 }
 
 // lost notes that the server did not answer, or not as it should, and returns
-// how long to wait. It is logged once, and again when it fails in another way.
+// how long to wait, which is not less than what a server that has too much to do says. It is logged once, and again when it fails in another way.
 func (l *link) lost(err error) time.Duration {
 	l.tries++
-	wait := l.pause.After(l.tries)
+	wait := james.Patience(err, l.pause.After(l.tries), l.pause.Rand())
 	log := l.log.WithError(err).WithFields(logrus.Fields{"kind": james.KindOf(err), "tries": l.tries, "retry": wait.Round(time.Millisecond)})
 	if kind := james.KindOf(err); kind != l.kind {
 		l.kind = kind

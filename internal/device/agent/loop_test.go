@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +218,34 @@ func TestUnreachableServer(t *testing.T) {
 		d.pass(15 * time.Second)
 		if n := len(s.polls) - before; n < 3 {
 			t.Errorf("%d tries in the first 15 seconds of the second time, want the short delays again", n)
+		}
+		stop()
+	})
+}
+
+// TestBusyServer says how long to wait, which is longer than the agent would.
+func TestBusyServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.down = james.Errorf(james.KindUnavailable, "server", "has too much to do").WithAfter(time.Minute)
+		d := newDevice(t, s)
+		random := 0.0
+		d.options = func(o *agent.Options) {
+			o.Rand = func() float64 { random = math.Mod(random+0.25, 1); return random }
+		}
+		stop := d.run()
+		d.pass(10 * time.Minute)
+		seen := map[time.Duration]bool{}
+		for i, p := range s.polls[1:] {
+			gap := p.at.Sub(s.polls[i].at)
+			if gap < time.Minute {
+				t.Errorf("it comes back after %s", gap)
+			}
+			seen[gap] = true
+		}
+		if len(s.polls) < 4 || len(seen) < 2 {
+			t.Errorf("it comes back %d times, at intervals of %v", len(s.polls), seen)
 		}
 		stop()
 	})

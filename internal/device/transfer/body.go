@@ -116,10 +116,13 @@ func (b *body) again(err error) error {
 	if b.ctx.Err() != nil || !t.f.unreachable {
 		return err
 	}
-	if t.vain++; t.vain > maxVain {
+	if james.AfterOf(err) == 0 { // otherwise it is a server that wants to be asked again
+		t.vain++
+	}
+	if t.vain > maxVain {
 		return err
 	}
-	wait := t.f.pause.After(t.vain)
+	wait := james.Patience(err, t.f.pause.After(max(1, t.vain)), t.f.pause.Rand())
 	t.o.Expect(wait + diskLimit)
 	t.log.WithError(err).WithFields(logrus.Fields{"offset": b.at, "retry": wait.Round(time.Millisecond)}).Info("resuming the download after a lost connection")
 	if backoff.Sleep(b.ctx, wait) != nil {

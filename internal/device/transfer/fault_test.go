@@ -60,6 +60,36 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestBusyServer: a server that wants to be asked again is, for as long as it takes.
+func TestBusyServer(t *testing.T) {
+	t.Parallel()
+	p := newPacket(t, "p", archive.FormatTar, files())
+	for way, offer := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, d := newServer(p), newDevice(t)
+				busy := james.Errorf(james.KindUnavailable, "server", "has too much to do").WithAfter(10 * time.Second)
+				begun := time.Now()
+				s.offer = func(james.BlobsRequest) (james.BlobsOffer, error) {
+					if time.Since(begun) == 0 {
+						s.noArchive, s.noStreams = busy, busy
+					}
+					return james.BlobsOffer{Size: offer}, nil
+				}
+				time.AfterFunc(10*time.Minute, func() {
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					s.noArchive, s.noStreams = nil, nil
+				})
+				if err := d.start(s).Fetch(t.Context(), order(p.want())); err != nil || time.Since(begun) < 10*time.Minute {
+					t.Errorf("after %s: %v", time.Since(begun), err)
+				}
+			})
+		})
+	}
+}
+
 // TestAbout: a failure says which packet of several did not come, where that is known.
 func TestAbout(t *testing.T) {
 	t.Parallel()

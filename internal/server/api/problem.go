@@ -3,9 +3,12 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -32,6 +35,7 @@ var statuses = []struct {
 	{http.StatusRequestEntityTooLarge, james.KindInvalid},
 	{http.StatusUnsupportedMediaType, james.KindInvalid},
 	{http.StatusRequestedRangeNotSatisfiable, james.KindInvalid},
+	{http.StatusTooManyRequests, james.KindUnavailable},
 }
 
 // StatusOf returns the status of answers about an error of that kind.
@@ -106,6 +110,13 @@ func cannot(op, subject string, err error) error {
 	return out
 }
 
+// retryAfter returns the seconds after which the request may be tried again, up to
+// twice as many as the time says, so that those who are turned away at one moment do not
+// come back at one moment.
+func retryAfter(after time.Duration) int {
+	return int(math.Ceil((after + rand.N(after)).Seconds()))
+}
+
 // fail answers with the problem. What was answered already cannot be taken back.
 func (c *call) fail(err error) {
 	c.err = err
@@ -120,6 +131,9 @@ func (c *call) fail(err error) {
 	h := c.Header()
 	for _, name := range []string{"Etag", "Last-Modified", "Content-Encoding", "X-Content-Type-Options"} {
 		h.Del(name)
+	}
+	if after := james.AfterOf(err); after > 0 {
+		h.Set("Retry-After", strconv.Itoa(retryAfter(after)))
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(raw)))
