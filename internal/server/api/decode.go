@@ -23,9 +23,12 @@ func (c *call) decode(v any) error {
 
 // mediaType refuses a body of another type.
 func (c *call) mediaType(want string) error {
-	got, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if err != nil || got != want {
-		return refuse(http.StatusUnsupportedMediaType, "the body must be %s, not %q", want, c.r.Header.Get("Content-Type"))
+	header := c.r.Header.Get("Content-Type")
+	if header == want {
+		return nil
+	}
+	if got, _, err := mime.ParseMediaType(header); err != nil || got != want {
+		return refuse(http.StatusUnsupportedMediaType, "the body must be %s, not %q", want, header)
 	}
 	return nil
 }

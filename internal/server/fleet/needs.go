@@ -66,17 +66,28 @@ type Succession struct {
 // need want it yet. Those of the most devices come first.
 func (f *Fleet) Successions() []Succession {
 	type key struct{ old, new james.Digest }
+	type onSystem struct {
+		old    james.Digest
+		system string
+	}
 	count := make(map[key]int)
+	found := make(map[onSystem]*james.Packet) // the same for many devices
 	f.each(func(d *device) {
 		if d.reported == nil {
 			return
 		}
+		system := d.systemTags().String()
 		for _, app := range d.reported.Apps {
 			old := f.cat.digests[app.Digest]
 			if old == nil {
 				continue
 			}
-			if next := f.cat.successor(old, d.systemTags()); next != nil {
+			next, known := found[onSystem{old.Digest, system}]
+			if !known {
+				next = f.cat.successor(old, d.systemTags())
+				found[onSystem{old.Digest, system}] = next
+			}
+			if next != nil {
 				count[key{old.Digest, next.Digest}]++
 			}
 		}

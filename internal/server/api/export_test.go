@@ -1,0 +1,4 @@
+package api
+
+// ParseIdlePoll is what TestIdlePoll compares with encoding/json.
+var ParseIdlePoll = parseIdlePoll
