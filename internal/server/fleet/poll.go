@@ -30,9 +30,16 @@ func (f *Fleet) poll(ctx context.Context, id string, req *james.PollRequest) (ja
 	if err := f.hear(ctx, id, req.Report); err != nil {
 		return james.PollResponse{}, err
 	}
+	if req.Report != nil {
+		req.Report = heard
+	}
 	longest := int(james.MaxWait / time.Second)
 	return f.hold(ctx, id, req, time.Duration(max(0, min(req.Wait, longest)))*time.Second)
 }
+
+// heard stands for a report in a poll that is held: it is in the catalogue by then,
+// and not needed twice.
+var heard = new(james.DeviceReport)
 
 // idle reports whether the answer has nothing to say.
 func idle(resp *james.PollResponse) bool {
