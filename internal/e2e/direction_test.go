@@ -85,8 +85,11 @@ var pure = map[string][]string{
 	"internal/delta/regzip": nil,
 	"pkg/client":            {"pkg/james"},
 
-	"internal/device/backoff": nil,
-	"internal/device/transfer": {"internal/archive", "internal/device/backoff", "internal/device/disk", "internal/device/txn",
+	"internal/backoff":  nil,
+	"internal/sim/wire": {"pkg/james"},
+	"internal/sim": {"internal/backoff", "internal/config", "internal/pki", "internal/sim/wire", "internal/version",
+		"pkg/client", "pkg/james"},
+	"internal/device/transfer": {"internal/archive", "internal/backoff", "internal/device/disk", "internal/device/txn",
 		"internal/readahead", "internal/stream", "pkg/client", "pkg/james"},
 	"internal/device/journal":   {"internal/device/disk", "pkg/james"},
 	"internal/device/disk":      {"pkg/james"},
@@ -123,7 +126,7 @@ func checkPure(t *testing.T, p pkg) {
 
 // checkSides keeps the server side and the device side apart.
 func checkSides(t *testing.T, p pkg) {
-	sides := []string{"internal/server", "internal/device", "internal/ctl"}
+	sides := []string{"internal/server", "internal/device", "internal/ctl", "internal/sim"}
 	for _, side := range sides {
 		if !within(p.name(), side) {
 			continue
@@ -157,7 +160,7 @@ func checkTechnology(t *testing.T, p pkg) {
 var owners = map[string][]string{
 	"go.mongodb.org/mongo-driver": {"internal/server/store/mongostore", "internal/server/blob/gridfs"},
 	"go.etcd.io/bbolt":            {"internal/server/store/boltstore"},
-	"github.com/spf13/cobra":      {"internal/server", "internal/device", "internal/ctl"},
+	"github.com/spf13/cobra":      {"internal/server", "internal/device", "internal/ctl", "internal/sim"},
 	"github.com/ulikunitz/xz":     {"internal/xz"},
 	"github.com/klauspost/compress": {
 		"internal/server/supply",

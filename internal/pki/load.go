@@ -31,6 +31,12 @@ func loadAuthority(dir string, now time.Time) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newAuthority(certFile, certs, keyFile, now)
+}
+
+// newAuthority returns the one of certs, which are those of certFile, whose key is in
+// keyFile.
+func newAuthority(certFile string, certs []*x509.Certificate, keyFile string, now time.Time) (*authority, error) {
 	key, err := loadKey(keyFile)
 	if err != nil {
 		return nil, err

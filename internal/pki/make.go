@@ -96,12 +96,8 @@ func client(c *x509.Certificate, subject pkix.Name) error {
 // says what is wrong with the request.
 func add(dir, name string, lifetime time.Duration, opts []Option, fill func(*x509.Certificate) error) error {
 	o := makeOptions(opts)
-	template, err := newTemplate(o, lifetime)
+	template, err := newLeaf(o, lifetime, fill)
 	if err != nil {
-		return err
-	}
-	template.KeyUsage, template.BasicConstraintsValid = x509.KeyUsageDigitalSignature, true
-	if err := fill(template); err != nil {
 		return err
 	}
 	if name == "ca" {
@@ -114,18 +110,35 @@ func add(dir, name string, lifetime time.Duration, opts []Option, fill func(*x50
 	if err != nil {
 		return err
 	}
-	if template.NotAfter.After(ca.cert.NotAfter) {
-		template.NotAfter = ca.cert.NotAfter
-	}
-	key, err := newKey()
-	if err != nil {
-		return err
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	raw, key, err := ca.sign(template)
 	if err != nil {
 		return james.Errorf(james.KindInvalid, filepath.Join(dir, "ca.key"), "cannot sign: %w", err)
 	}
 	return writePair(dir, name, raw, key)
+}
+
+// newLeaf returns the template of a certificate that is not an authority's.
+func newLeaf(o options, lifetime time.Duration, fill func(*x509.Certificate) error) (*x509.Certificate, error) {
+	template, err := newTemplate(o, lifetime)
+	if err != nil {
+		return nil, err
+	}
+	template.KeyUsage, template.BasicConstraintsValid = x509.KeyUsageDigitalSignature, true
+	return template, fill(template)
+}
+
+// sign makes a certificate of the template, with a key of its own. It ends with the
+// authority's at the latest.
+func (a *authority) sign(template *x509.Certificate) ([]byte, crypto.Signer, error) {
+	if template.NotAfter.After(a.cert.NotAfter) {
+		template.NotAfter = a.cert.NotAfter
+	}
+	key, err := newKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	return raw, key, err
 }
 
 func newKey() (crypto.Signer, error) {

@@ -25,7 +25,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/trusch/jamesd/internal/device/backoff"
+	"github.com/trusch/jamesd/internal/backoff"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/throttle"
 	"github.com/trusch/jamesd/internal/device/transfer"
@@ -139,8 +139,6 @@ const (
 	// was asked to hold a poll. The client, which knows more of the connection,
 	// gives up before that.
 	grace = time.Minute
-
-	linkFirst, linkLimit = 2 * time.Second, 5 * time.Minute
 )
 
 // Agent is the loop of one device.
@@ -194,7 +192,7 @@ func New(o Options) (*Agent, error) {
 		state:    &state{disk: o.State},
 		sup:      newSupervisor(o.Notify, o.Now),
 		retry:    backoff.Backoff{First: o.RetryFirst, Limit: o.RetryLimit, Rand: o.Rand},
-		link:     link{pause: backoff.Backoff{First: linkFirst, Limit: linkLimit, Rand: o.Rand}, log: o.Log},
+		link:     link{pause: backoff.Link(o.Rand), log: o.Log},
 		interval: cmp.Or(o.Interval, defaultInterval),
 	}
 	fetcher, err := transfer.New(transfer.Options{Server: o.Server, State: o.State, Log: o.Log, Limit: o.CacheSize, Stall: o.Stall,

@@ -9,7 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/trusch/jamesd/internal/device/backoff"
+	"github.com/trusch/jamesd/internal/backoff"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -184,7 +184,7 @@ func (a *Agent) conclude(report *james.Report) {
 func (a *Agent) pause(r *james.Report) time.Duration {
 	switch {
 	case r.Result == james.Refused && a.fetch.Unreachable():
-		return backoff.Backoff{First: a.o.RetryFirst, Limit: min(a.o.RetryLimit, linkLimit), Rand: a.o.Rand}.After(r.Attempts)
+		return backoff.Backoff{First: a.o.RetryFirst, Limit: min(a.o.RetryLimit, backoff.LinkLimit), Rand: a.o.Rand}.After(r.Attempts)
 	case r.Recovered && r.Result != james.Broken && r.Kind == james.KindInterrupted:
 		if r.Attempts == 1 {
 			return 0

@@ -6,7 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/trusch/jamesd/internal/device/backoff"
+	"github.com/trusch/jamesd/internal/backoff"
 	"github.com/trusch/jamesd/pkg/james"
 )
 

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/trusch/jamesd/internal/device/backoff"
+	"github.com/trusch/jamesd/internal/backoff"
 )
 
 func TestAfter(t *testing.T) {

@@ -14,6 +14,15 @@ type Backoff struct {
 	Rand         func() float64 // in [0, 1)
 }
 
+// LinkLimit is the longest time for which a device leaves a server alone that does
+// not answer.
+const LinkLimit = 5 * time.Minute
+
+// Link returns how a device waits for a server that does not answer.
+func Link(rand func() float64) Backoff {
+	return Backoff{First: 2 * time.Second, Limit: LinkLimit, Rand: rand}
+}
+
 // After returns how long to wait after n failed tries, n from 1: between a tenth
 // of the doubled time and the whole of it.
 func (b Backoff) After(n int) time.Duration {
