@@ -6,7 +6,6 @@ SHELL   := /bin/bash
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/trusch/jamesd/internal/version.commit=$(COMMIT)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
-PROGRAMS := jamesd jamesc jamesd-ctl
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
@@ -22,7 +21,7 @@ SEED    ?= 0
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-build: ## the three programs, static, into bin/
+build: ## the programs, static, into bin/
 	@mkdir -p bin
 	$(GOBUILD) -o bin/ ./cmd/...
 

@@ -14,7 +14,7 @@ import (
 	"github.com/trusch/jamesd/internal/need"
 )
 
-// binDir holds the three programs that the scripts run.
+// binDir holds the programs that the scripts run.
 var binDir string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

@@ -29,7 +29,7 @@ func (t *table) rate(b *testing.B, ours, empty string, ca *issuer) {
 	const conns, pairCount, window = 8, 9, time.Second
 	dialAll := func(addr string) (all []*caller) {
 		for i := range conns {
-			c := dial(b, addr, ca.conf(b, deviceID(i), int64(i)))
+			c := dial(b, addr, ca.conf(b, deviceID(i)))
 			c.says(b, james.PollRequest{Report: reportOf(i)})
 			must(b, c.exchange())
 			c.says(b, james.PollRequest{Same: reportOf(i).Digest()})
@@ -90,7 +90,7 @@ func (t *table) hold(b *testing.B, s *server, ca *issuer) {
 	for w := range 8 {
 		g.Go(func() {
 			for i := w; i < n; i += 8 {
-				c := dial(b, s.addr, ca.conf(b, deviceID(i), int64(i)))
+				c := dial(b, s.addr, ca.conf(b, deviceID(i)))
 				c.says(b, james.PollRequest{Report: reportOf(i), Wait: 300})
 				must(b, c.send())
 				all[i] = c

@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Dialer makes connections to one server.
+type Dialer struct {
+	Addr string // host:port
+	// In and Out count the bytes of the connections, TLS included; nil does not.
+	In, Out *atomic.Int64
+}
+
+// Dial returns a connection whose handshake is done, as far as a client can tell:
+// with TLS 1.3 the server's verdict on the certificate comes with the first read.
+// from is the own address, nil for any; slow has the kernel take in little of what
+// the server sends before it is read.
+func (d *Dialer) Dial(ctx context.Context, conf *tls.Config, from net.IP, slow bool) (*Conn, error) {
+	dialer := net.Dialer{KeepAlive: -1, ControlContext: func(_ context.Context, _, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { choosePortLate(fd); shrink(fd, slow) })
+	}}
+	if from != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: from}
+	}
+	raw, err := dialer.DialContext(ctx, "tcp", d.Addr)
+	if err != nil {
+		return nil, err
+	}
+	secured := tls.Client(&counted{raw, d.In, d.Out}, conf)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return &Conn{raw: raw, tls: secured, in: bufio.NewReaderSize(secured, maxLine)}, nil
+}
+
+// counted counts the bytes of a connection.
+type counted struct {
+	net.Conn
+	in, out *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.in != nil {
+		c.in.Add(int64(n))
+	}
+	return n, err
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.out != nil {
+		c.out.Add(int64(n))
+	}
+	return n, err
+}
+
+// TLS returns the configuration of one device: TLS 1.3, a server of these
+// authorities that is good for serverName, and a session that the next handshake
+// resumes.
+func TLS(roots *x509.CertPool, serverName string, cert *tls.Certificate) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: serverName, ClientSessionCache: &session{},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil },
+	}
+}
+
+// session keeps the one session of a device.
+type session struct {
+	mu    sync.Mutex
+	state *tls.ClientSessionState
+}
+
+// Get implements tls.ClientSessionCache.
+func (s *session) Get(string) (*tls.ClientSessionState, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.state != nil
+}
+
+// Put implements tls.ClientSessionCache.
+func (s *session) Put(_ string, state *tls.ClientSessionState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = state
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package wire
+
+func choosePortLate(uintptr) {}
+
+func shrink(uintptr, bool) {}
