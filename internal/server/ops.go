@@ -29,7 +29,7 @@ func listenOps(addr string, remote bool) (net.Listener, error) {
 }
 
 // newOps returns the server of the listener for operators.
-func newOps(s *state, m *metrics) *http.Server {
+func newOps(s *state, m *metrics, profiled bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -41,6 +41,9 @@ func newOps(s *state, m *metrics) *http.Server {
 		fmt.Fprintln(w, "ready")
 	})
 	mux.Handle("GET /metrics", m.handler())
+	if profiled {
+		addProfiles(mux)
+	}
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -32,6 +32,7 @@ type options struct {
 
 	metricsAddr   string
 	metricsRemote bool
+	pprofRemote   bool
 
 	pollInterval    time.Duration
 	pollIntervalOf  []string
@@ -75,8 +76,9 @@ func (o *options) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.key, "key", o.key, "key `file` of this server's certificate")
 	fs.StringSliceVar(&o.admins, "admins", o.admins, "common `names` of certificates that are admins although they lack the organisation jamesd:admin")
 	fs.String("config", configFile, "settings `file`; the standard one may be absent")
-	fs.StringVar(&o.metricsAddr, "metrics-addr", o.metricsAddr, "loopback `address` for /healthz, /readyz and /metrics, without TLS; empty for none")
-	fs.BoolVar(&o.metricsRemote, "metrics-remote", o.metricsRemote, "let --metrics-addr be an address that other machines reach: whoever reaches it can read the metrics")
+	fs.StringVar(&o.metricsAddr, "metrics-addr", o.metricsAddr, "loopback `address` for /healthz, /readyz, /metrics and /debug/pprof/, without TLS; empty for none")
+	fs.BoolVar(&o.metricsRemote, "metrics-remote", o.metricsRemote, "let --metrics-addr be an address that other machines reach: whoever reaches it can read the metrics; without /debug/pprof/")
+	fs.BoolVar(&o.pprofRemote, "pprof-remote", o.pprofRemote, "serve /debug/pprof/ at such an address, too: whoever reaches it can look into the process, and slow it down")
 	fs.DurationVar(&o.pollInterval, "poll-interval", o.pollInterval, "how long devices wait between polls, whose turns are even over that time")
 	fs.StringSliceVar(&o.pollIntervalOf, "poll-interval-of", o.pollIntervalOf, "how long devices with a tag wait between polls, as `TAG=DURATION`, several separated by commas; of a device's tags the longest time counts")
 	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long transfers may go on after a signal to end")
@@ -96,6 +98,10 @@ func (o *options) check() error {
 		if err := checkAddr("metrics-addr", o.metricsAddr); err != nil {
 			return err
 		}
+	}
+	if o.pprofRemote && (o.metricsAddr == "" || !o.metricsRemote) {
+		return james.Errorf(james.KindInvalid, "--pprof-remote", "means nothing without --metrics-remote and an address").
+			WithHint("At a loopback address /debug/pprof/ is there without it.")
 	}
 	for _, name := range o.admins {
 		if strings.TrimSpace(name) == "" {

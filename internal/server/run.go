@@ -103,7 +103,7 @@ func (d *jamesd) listen() error {
 	d.build()
 	d.log.WithFields(logrus.Fields{"addr": conn.Addr().String(), "version": version.String()}).Info("listening")
 	if d.opsConn != nil {
-		d.log.WithField("addr", d.opsConn.Addr().String()).Info("metrics listening")
+		d.log.WithFields(logrus.Fields{"addr": d.opsConn.Addr().String(), "pprof": d.profiled()}).Info("metrics listening")
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (d *jamesd) build() {
 			f.Drain()
 		}
 	})
-	d.ops = newOps(&d.state, metrics)
+	d.ops = newOps(&d.state, metrics, d.profiled())
 }
 
 // serve runs the parts until ctx ends or one of them fails, and ends the others:

@@ -122,6 +122,47 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// TestProfiles: profiles are for this machine, unless it is said otherwise.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	t.Run("at a loopback address", func(t *testing.T) {
+		t.Parallel()
+		p := run(t, nil, standard(t.TempDir())...)
+		for _, path := range []string{"", "goroutine?debug=1", "heap", "mutex", "block", "symbol", "profile?seconds=1", "trace?seconds=0.1"} {
+			if status, body := p.get(t, "/debug/pprof/"+path); status != http.StatusOK || body == "" {
+				t.Errorf("%q: %d %q", path, status, body)
+			}
+		}
+		for _, name := range []string{"mutex", "block"} {
+			if _, body := p.get(t, "/debug/pprof/"+name+"?debug=1"); !strings.Contains(body, "cycles/second=") {
+				t.Errorf("%s: %q", name, body)
+			}
+		}
+		if status, body := p.get(t, "/debug/pprof/cmdline"); status != http.StatusNotFound {
+			t.Errorf("the command line: %d %q", status, body)
+		}
+	})
+	for _, row := range []struct {
+		name   string
+		flags  []string
+		status int
+	}{
+		{"for everybody", []string{"--metrics-addr", "0.0.0.0:0", "--metrics-remote"}, http.StatusNotFound},
+		{"for everybody, as was asked for", []string{"--metrics-addr", "0.0.0.0:0", "--metrics-remote", "--pprof-remote"}, http.StatusOK},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			p := run(t, nil, append(standard(t.TempDir()), row.flags...)...)
+			if status, body := p.get(t, "/debug/pprof/goroutine?debug=1"); status != row.status {
+				t.Errorf("%d %q", status, body)
+			}
+			if status, _ := p.get(t, "/metrics"); status != http.StatusOK {
+				t.Errorf("/metrics: %d", status)
+			}
+		})
+	}
+}
+
 // TestRefusesToStart: what cannot work ends jamesd at once, in a sentence.
 func TestRefusesToStart(t *testing.T) {
 	t.Parallel()
@@ -154,6 +195,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"metrics address is taken", nil, []string{"--metrics-addr", busy}, 1, "--metrics-addr"},
 		{"metrics for everybody", nil, []string{"--metrics-addr", "0.0.0.0:0"}, 2, "can be reached by other machines"},
 		{"metrics for everybody, without a host", nil, []string{"--metrics-addr", ":0"}, 2, "can be reached by other machines"},
+		{"profiles for nobody", nil, []string{"--pprof-remote"}, 2, "--pprof-remote"},
 		{"unknown flag", nil, []string{"--adr", ":1"}, 2, "unknown flag: --adr"},
 		{"argument", nil, []string{"serve"}, 2, "serve: there is no such command"},
 		{"address without port", nil, []string{"--addr", "localhost"}, 2, "--addr"},
