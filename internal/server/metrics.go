@@ -15,22 +15,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/trusch/jamesd/internal/server/api"
-	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/version"
 )
 
 // metrics are what /metrics shows. Their names and labels are kept stable.
 type metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	in, out  *prometheus.CounterVec
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	in, out   *prometheus.CounterVec
+	downloads *downloadMetrics
+	work      *workMetrics
 }
 
 // buckets reach from an idle poll to a held one and to a long transfer, in seconds.
 var buckets = []float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 30, 60, 300, 1800}
 
-func newMetrics(conf *tls.Config, caFile string, own ...prometheus.Collector) *metrics {
+func newMetrics(conf *tls.Config, caFile string) *metrics {
 	route := []string{"route"}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
@@ -47,8 +48,10 @@ func newMetrics(conf *tls.Config, caFile string, own ...prometheus.Collector) *m
 		out: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jamesd_response_bytes_total", Help: "Bytes of answers' bodies.",
 		}, route),
+		downloads: newDownloadMetrics(),
+		work:      newWorkMetrics(),
 	}
-	m.registry.MustRegister(own...)
+	m.registry.MustRegister(m.downloads.collectors()...)
 	m.registry.MustRegister(m.requests, m.duration, m.in, m.out,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.constants(conf, caFile)
@@ -60,7 +63,8 @@ func (d *jamesd) collectors() []prometheus.Collector {
 	if d.o.cacheOf != "" {
 		return []prometheus.Collector{siteCollector{d.state.site.Load}}
 	}
-	return []prometheus.Collector{fleetCollector{d.state.fleet.Load}, supplyCollector{d.state.supply.Load}}
+	own := []prometheus.Collector{fleetCollector{d.state.fleet.Load}, supplyCollector{d.state.supply.Load}}
+	return append(own, d.metrics.work.collectors()...)
 }
 
 // constants registers what does not change while jamesd runs.
@@ -104,59 +108,9 @@ func (m *metrics) observe(o api.Observation) {
 	m.duration.WithLabelValues(o.Route).Observe(o.Duration.Seconds())
 	m.in.WithLabelValues(o.Route).Add(float64(o.In))
 	m.out.WithLabelValues(o.Route).Add(float64(o.Out))
+	m.downloads.observe(o)
 }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
-}
-
-// fleetCollector shows the numbers of the fleet as they are when asked for.
-type fleetCollector struct{ current func() *fleet.Fleet }
-
-var (
-	descPackets = prometheus.NewDesc("jamesd_packets", "Packets in the catalogue.", nil, nil)
-	descDevices = prometheus.NewDesc("jamesd_devices", "Devices that have polled, by condition.", []string{"condition"}, nil)
-	descDamaged = prometheus.NewDesc("jamesd_devices_damaged", "Devices on which files of packets are damaged, edited configuration aside.", nil, nil)
-	descHeld    = prometheus.NewDesc("jamesd_polls_held", "Polls that are held now.", nil, nil)
-	descPolls   = prometheus.NewDesc("jamesd_polls_total", "Polls, by outcome.", []string{"outcome"}, nil)
-	descReports = prometheus.NewDesc("jamesd_reports_total", "Transactions that devices reported, by result.", []string{"result"}, nil)
-	descReached = prometheus.NewDesc("jamesd_store_reached", "Whether the store has been reached since the start.", nil, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (c fleetCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPackets, descDevices, descDamaged, descHeld, descPolls, descReports, descReached} {
-		out <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c fleetCollector) Collect(out chan<- prometheus.Metric) {
-	f := c.current()
-	if f == nil {
-		out <- prometheus.MustNewConstMetric(descReached, prometheus.GaugeValue, 0)
-		return
-	}
-	gauge := func(d *prometheus.Desc, n int, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
-	}
-	counter := func(d *prometheus.Desc, n uint64, label string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), label)
-	}
-	s := f.Stats()
-	gauge(descReached, 1)
-	gauge(descPackets, s.Packets)
-	gauge(descHeld, s.Waiting)
-	gauge(descDevices, s.InSync, "in-sync")
-	gauge(descDevices, s.OutOfSync, "out-of-sync")
-	gauge(descDevices, s.Unmanaged, "unmanaged")
-	gauge(descDamaged, s.Damaged)
-	counter(descPolls, s.Polls.Plan, "plan")
-	counter(descPolls, s.Polls.Idle, "idle")
-	counter(descPolls, s.Polls.Resend, "resend")
-	counter(descPolls, s.Polls.Failed, "failed")
-	counter(descReports, s.Reports.Committed, "committed")
-	counter(descReports, s.Reports.RolledBack, "rolled-back")
-	counter(descReports, s.Reports.Refused, "refused")
-	counter(descReports, s.Reports.Broken, "broken")
 }

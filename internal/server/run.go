@@ -21,6 +21,7 @@ import (
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
+	"github.com/trusch/jamesd/internal/server/timed"
 	"github.com/trusch/jamesd/internal/version"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -36,6 +37,7 @@ type jamesd struct {
 	state state
 	// central is the configuration of a site's cache as a client of its jamesd.
 	central *tls.Config
+	metrics *metrics
 
 	api, ops         *http.Server
 	apiConn, opsConn net.Listener // opsConn is nil where there is no listener for operators
@@ -118,10 +120,11 @@ func listenError(flag string, err error) error {
 }
 
 func (d *jamesd) build() {
-	metrics := newMetrics(d.tls, d.o.ca, d.collectors()...)
+	d.metrics = newMetrics(d.tls, d.o.ca)
+	d.metrics.registry.MustRegister(d.collectors()...)
 	o := api.Options{
 		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Site: d.state.site.Load, Log: d.log, Admins: d.o.admins,
-		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: metrics.observe,
+		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: d.metrics.observe,
 	}
 	handler := api.Handler
 	if d.o.cacheOf != "" {
@@ -133,7 +136,7 @@ func (d *jamesd) build() {
 			f.Drain()
 		}
 	})
-	d.ops = newOps(&d.state, metrics, d.profiled())
+	d.ops = newOps(&d.state, d.metrics, d.profiled())
 }
 
 // serve runs the parts until ctx ends or one of them fails, and ends the others:
@@ -267,7 +270,8 @@ func (d *jamesd) load(ctx context.Context, b *backend) (*fleet.Fleet, error) {
 		return nil, err
 	}
 	f, err := fleet.New(ctx, fleet.Options{
-		Store: b.store, Blobs: b.blobs, Log: d.log, Limits: limits, PollInterval: d.o.pollInterval, PollIntervals: intervals,
+		Store: timed.Store(b.store, d.metrics.work.calls("metadata")), Blobs: timed.Blobs(b.blobs, d.metrics.work.calls("blobs")),
+		Log: d.log, Limits: limits, PollInterval: d.o.pollInterval, PollIntervals: intervals, Resolved: d.metrics.work.resolved,
 	})
 	debug.FreeOSMemory() // what reading a large fleet took is not needed again for long
 	return f, err

@@ -141,6 +141,8 @@ type DeviceStatus struct {
 	// InSync says that the device has what its desired state resolves to. A
 	// device without a desired state is in sync.
 	InSync bool `json:"in_sync"`
+	// Condition says in a word how it stands.
+	Condition Condition `json:"condition"`
 	// Reason says in a sentence why it is not.
 	Reason string `json:"reason,omitempty"`
 	// Problems are the apps that cannot be resolved.

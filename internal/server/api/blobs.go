@@ -35,7 +35,14 @@ func getBlobs(c *call, f *fleet.Fleet) error {
 	if stream.ETag != "" {
 		c.Header().Set("Etag", stream.ETag)
 	}
-	return c.follow(stream, stream.ETag != "")
+	if c.way = ByStream; stream.Saved.Patches > 0 {
+		c.way = ByPatch
+	}
+	err = c.follow(stream, stream.ETag != "")
+	if c.sent {
+		c.saved = stream.Saved
+	}
+	return err
 }
 
 // blobsRequest reads what contents are wanted.

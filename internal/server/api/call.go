@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -33,8 +34,11 @@ type call struct {
 	status  int
 	out     int64
 	err     error
-	swallow bool // the rest of an answer that became a problem
-	cut     bool // the answer must not look whole, as it failed in the middle
+	way     Way          // of the contents that go out
+	sent    bool         // all of it, to its end
+	saved   supply.Saved // by what was sent
+	swallow bool         // the rest of an answer that became a problem
+	cut     bool         // the answer must not look whole, as it failed in the middle
 }
 
 func (h *handler) newCall(w http.ResponseWriter, r *http.Request) *call {

@@ -40,6 +40,7 @@ func getArchive(c *call, f *fleet.Fleet) error {
 		return err
 	}
 	defer content.Close()
+	c.way = ByArchive
 	return c.content("application/octet-stream", archive.Digest, content)
 }
 

@@ -51,7 +51,21 @@ type Observation struct {
 	Status   int
 	Duration time.Duration
 	In, Out  int64 // bytes of the bodies
+	// Way is how the contents of packets went out, "" where none did.
+	Way Way
+	// Saved is what the device was spared by that, where it went out to its end.
+	Saved supply.Saved
 }
+
+// Way is how contents of packets go out.
+type Way string
+
+// The ways.
+const (
+	ByArchive Way = "archive"
+	ByStream  Way = "stream" // contents, each of them whole
+	ByPatch   Way = "patch"  // a stream with at least one patch
+)
 
 const defaultMaxUpload = 8<<30 + maxPacket
 
@@ -196,7 +210,7 @@ func (c *call) end() {
 	}
 	took := c.api.o.Now().Sub(c.start)
 	c.api.log.write(c, took)
-	c.api.o.Observe(Observation{Route: c.pattern(), Status: c.status, Duration: took, In: c.body.read, Out: c.out})
+	c.api.o.Observe(Observation{Route: c.pattern(), Status: c.status, Duration: took, In: c.body.read, Out: c.out, Way: c.way, Saved: c.saved})
 	if c.cut {
 		abort = http.ErrAbortHandler
 	}

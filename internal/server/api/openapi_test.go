@@ -227,7 +227,7 @@ func TestDescribedBodies(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"Name", "Tag", "Tags", "DeviceID", "Digest", "Indices", "Time", "Kind", "ScriptName", "Scripts", "Replaces", "Purge", "Window", "Urgent"} {
+	for _, name := range []string{"Name", "Tag", "Tags", "DeviceID", "Digest", "Indices", "Time", "Kind", "Condition", "ScriptName", "Scripts", "Replaces", "Purge", "Window", "Urgent"} {
 		delete(doc.Components.Schemas, name)
 	}
 	if len(doc.Components.Schemas) != len(bodies) {

@@ -128,6 +128,7 @@ func (c *call) copy(src io.Reader, length int64) error {
 		left -= int64(n)
 		switch {
 		case err == io.EOF && length < 0:
+			c.sent = true
 			return nil
 		case err != nil:
 			c.cut = true
@@ -136,5 +137,6 @@ func (c *call) copy(src io.Reader, length int64) error {
 			c.ctl.Flush()
 		}
 	}
+	c.sent = true
 	return nil
 }

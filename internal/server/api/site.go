@@ -37,7 +37,7 @@ func siteManifest(c *call, _ *fleet.Fleet) error {
 		return err
 	}
 	content, err := s.Manifest(c.r.Context(), c.caller.name, c.digest)
-	return c.fromSite("application/json", content, err)
+	return c.fromSite("application/json", "", content, err)
 }
 
 func siteArchive(c *call, _ *fleet.Fleet) error {
@@ -46,7 +46,7 @@ func siteArchive(c *call, _ *fleet.Fleet) error {
 		return err
 	}
 	content, err := s.Archive(c.r.Context(), c.caller.name, c.digest, c.ifMatch())
-	return c.fromSite("application/octet-stream", content, err)
+	return c.fromSite("application/octet-stream", ByArchive, content, err)
 }
 
 func siteBlobs(c *call, _ *fleet.Fleet) error {
@@ -63,7 +63,7 @@ func siteBlobs(c *call, _ *fleet.Fleet) error {
 		return c.result(offer, err)
 	}
 	content, err := s.Blobs(c.r.Context(), c.caller.name, *req, c.ifMatch())
-	return c.fromSite("application/octet-stream", content, err)
+	return c.fromSite("application/octet-stream", ByStream, content, err)
 }
 
 // ifMatch returns the ETag that the answer must have, "" where any will do.
@@ -76,11 +76,12 @@ func (c *call) ifMatch() string {
 
 // fromSite answers with what the cache has, or is about to have. Who asks for a range
 // says with If-Match of what.
-func (c *call) fromSite(mediaType string, content *site.Content, err error) error {
+func (c *call) fromSite(mediaType string, way Way, content *site.Content, err error) error {
 	if err != nil {
 		return err
 	}
 	defer content.Close()
+	c.way = way
 	c.Header().Set("Content-Type", mediaType)
 	c.Header().Set("Etag", content.ETag())
 	if match := c.r.Header.Get("If-Range"); match != "" && match != content.ETag() {

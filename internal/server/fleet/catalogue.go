@@ -25,6 +25,7 @@ type catalogue struct {
 	wanting  map[string]map[*device]struct{}
 	versions map[row]version
 	shared   shared
+	resolved func(time.Duration) // is told how long computing a plan took
 }
 
 // row names a row of the store.
@@ -39,8 +40,9 @@ type version struct {
 	gone time.Time // when a deletion was applied; zero for a row that is there
 }
 
-func newCatalogue() *catalogue {
+func newCatalogue(resolved func(time.Duration)) *catalogue {
 	return &catalogue{
+		resolved: resolved,
 		packets:  make(map[string]*james.Packet),
 		digests:  make(map[james.Digest]*james.Packet),
 		devices:  make(map[string]*device),

@@ -48,6 +48,12 @@ func (d *device) nudge() {
 	}
 }
 
+// damaged reports whether files of packets are not as they should be on the device,
+// edited configuration aside.
+func (d *device) damaged() bool {
+	return d.reported != nil && d.reported.Drift != nil && d.reported.Drift.Damaged > 0
+}
+
 // systemTags returns the tags that the device reported.
 func (d *device) systemTags() james.TagSet {
 	if d.reported == nil {
@@ -65,8 +71,10 @@ func (c *catalogue) planOf(d *device) *james.Plan {
 		if d.reported != nil {
 			installed = d.reported.Apps
 		}
+		start := time.Now()
 		plan := resolve.Plan(&c.names, installed, d.desired, d.systemTags())
 		d.plan = &plan
+		c.resolved(time.Since(start))
 	}
 	return d.plan
 }

@@ -43,6 +43,9 @@ type Options struct {
 	// Rand returns numbers from [0,1) and is safe for concurrent use; default
 	// math/rand/v2.
 	Rand func() float64
+	// Resolved is told how long computing a device's plan took. It must be quick: no
+	// poll is answered meanwhile. By default nobody is.
+	Resolved func(time.Duration)
 	// Limits bound what an uploaded archive may hold.
 	Limits archive.Limits
 	// PollInterval is the time between two polls of a device, default 30 s.
@@ -80,6 +83,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Resolved == nil {
+		o.Resolved = func(time.Duration) {}
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Float64
@@ -123,7 +129,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 		follower:  follower{turn: make(chan struct{}, 1)},
 		drained:   make(chan struct{}),
 		planned:   make(chan struct{}, 1),
-		cat:       newCatalogue(),
+		cat:       newCatalogue(o.Resolved),
 		unsaved:   make(map[string]time.Time),
 		unpacks:   make(chan struct{}, 1),
 	}

@@ -8,30 +8,53 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// reason says in a sentence why a device is not what it should be, "" where it
-// is. What needs somebody to act comes first: a transaction that failed, apps
-// that cannot be resolved, and only then how far the device is with it, or what it
-// waits for. plan is nil for a device that has no desired state or never polled, p
-// where it is not known to be at it.
-func reason(d *device, plan *james.Plan, p *james.Progress) string {
+// condition says in a word how a device stands. What needs somebody to act comes
+// first: a transaction that failed, apps that cannot be resolved, and only then how far
+// the device is with it, or what it waits for. plan is nil for a device that has no
+// desired state or never polled, p where it is not known to be at it.
+func condition(d *device, plan *james.Plan, p *james.Progress) james.Condition {
 	if d.reported == nil {
-		return "has never polled"
+		return james.ConditionNeverPolled
 	}
 	last := d.reported.Report
 	switch {
 	case last != nil && last.Result == james.Broken:
-		return "the last transaction failed and could not be undone, somebody must look at the device: " + last.Cause() + retry(last)
-	case plan == nil || plan.Empty():
-		return ""
+		return james.ConditionBroken
+	case plan == nil:
+		return james.ConditionUnmanaged
+	case plan.Empty():
+		return james.ConditionInSync
 	case last != nil && last.Result != james.Committed && last.Plan == plan.ID && last.Revision == plan.Revision:
-		return failed(last, plan) + doing(d, plan, p, "; ")
+		return james.ConditionFailed
 	case len(plan.Problems) > 0:
+		return james.ConditionUnresolved
+	case p != nil:
+		return james.ConditionWorking
+	case d.waits(plan) != nil:
+		return james.ConditionWaiting
+	}
+	return james.ConditionPending
+}
+
+// reason says in a sentence why a device is not what it should be, "" where it
+// is. The arguments are those of condition, and what that says.
+func reason(d *device, plan *james.Plan, p *james.Progress, c james.Condition) string {
+	switch c {
+	case james.ConditionNeverPolled:
+		return "has never polled"
+	case james.ConditionBroken:
+		last := d.reported.Report
+		return "the last transaction failed and could not be undone, somebody must look at the device: " + last.Cause() + retry(last)
+	case james.ConditionFailed:
+		return failed(d.reported.Report, plan) + doing(d, plan, p, "; ")
+	case james.ConditionUnresolved:
 		return problems(plan.Problems) + doing(d, plan, p, "; ")
+	case james.ConditionWorking, james.ConditionWaiting:
+		return doing(d, plan, p, "") + ": " + stepsText(plan.Steps)
+	case james.ConditionPending:
+		return "not yet applied: " + stepsText(plan.Steps)
 	}
-	if what := doing(d, plan, p, ""); what != "" {
-		return what + ": " + stepsText(plan.Steps)
-	}
-	return "not yet applied: " + stepsText(plan.Steps)
+	return ""
 }
 
 // doing says after before what the device does with the plan or waits for, if that is

@@ -10,11 +10,9 @@ import (
 // the process, the others are of this moment.
 type Stats struct {
 	Packets int
-	Devices int // that have polled
 	Waiting int // held polls
-	// InSync, OutOfSync and Unmanaged add up to Devices; an unmanaged device has
-	// no desired state.
-	InSync, OutOfSync, Unmanaged int
+	// Devices counts them by condition, all that there are.
+	Devices map[james.Condition]int
 	// Damaged counts those on which files of packets are not as they should be,
 	// edited configuration aside.
 	Damaged int
@@ -51,6 +49,11 @@ func (c *counters) poll(resp *james.PollResponse, err error) {
 	}
 }
 
+// polls returns how many were answered.
+func (c *counters) polls() uint64 {
+	return c.plan.Load() + c.idle.Load() + c.resend.Load() + c.failed.Load()
+}
+
 func (c *counters) report(r james.Result) {
 	switch r {
 	case james.Committed:
@@ -64,22 +67,15 @@ func (c *counters) report(r james.Result) {
 	}
 }
 
-// Stats returns the numbers. It takes no store.
+// Stats returns the numbers. It takes no store, and looks at every device, a few at a
+// time: polls go on meanwhile.
 func (f *Fleet) Stats() Stats {
-	var s Stats
+	s := Stats{Devices: make(map[james.Condition]int)}
+	now := f.now()
 	f.each(func(d *device) {
-		switch {
-		case d.reported == nil:
-			return
-		case !d.managed():
-			s.Unmanaged++
-		case f.cat.planOf(d).Empty():
-			s.InSync++
-		default:
-			s.OutOfSync++
-		}
-		s.Devices++
-		if drift := d.reported.Drift; drift != nil && drift.Damaged > 0 {
+		plan := f.wantedPlan(d)
+		s.Devices[condition(d, plan, d.progressAt(plan, now))]++
+		if d.damaged() {
 			s.Damaged++
 		}
 	})

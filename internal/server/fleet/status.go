@@ -66,12 +66,12 @@ func (f *Fleet) statusOf(id string) (james.DeviceStatus, bool) {
 // then: polls go on while an operator looks at a large fleet.
 func (f *Fleet) each(fn func(*device)) {
 	f.mu.Lock()
-	ids := slices.Collect(maps.Keys(f.cat.devices))
+	all := slices.AppendSeq(make([]*device, 0, len(f.cat.devices)), maps.Values(f.cat.devices))
 	f.mu.Unlock()
-	for batch := range slices.Chunk(ids, 100) {
+	for batch := range slices.Chunk(all, 100) {
 		f.mu.Lock()
-		for _, id := range batch {
-			if d := f.cat.devices[id]; d != nil {
+		for _, d := range batch {
+			if f.cat.devices[d.id] == d { // it was not deleted meanwhile
 				fn(d)
 			}
 		}
@@ -85,18 +85,27 @@ func (f *Fleet) status(d *device) james.DeviceStatus {
 	if d.reported != nil {
 		s.Device = *d.reported
 	}
-	var plan *james.Plan
 	if d.managed() {
 		s.Desired = d.desired.Revision
-		if d.reported != nil {
-			plan = f.cat.planOf(d)
-			s.Problems = plan.Problems
-		}
+	}
+	plan := f.wantedPlan(d)
+	if plan != nil {
+		s.Problems = plan.Problems
 	}
 	s.Progress = d.progressAt(plan, f.now())
-	s.Reason = reason(d, plan, s.Progress)
+	s.Condition = condition(d, plan, s.Progress)
+	s.Reason = reason(d, plan, s.Progress, s.Condition)
 	s.InSync = s.Reason == ""
 	return s
+}
+
+// wantedPlan returns what a device has to do because somebody wants it, nil where
+// nobody wants anything of it, or it has never polled; Fleet.mu is held.
+func (f *Fleet) wantedPlan(d *device) *james.Plan {
+	if d.reported == nil || !d.managed() {
+		return nil
+	}
+	return f.cat.planOf(d)
 }
 
 // State returns what the device reported, without the system tags in its apps'

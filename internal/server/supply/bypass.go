@@ -81,7 +81,7 @@ func (s *Supply) direct(ctx context.Context, o *order) (*Stream, error) {
 		defer func() { <-s.passing }()
 		w.CloseWithError(s.write(ctx, o, atOnce(o.req), w))
 	}()
-	return &Stream{&pipe{r, cancel, done}, "", func() (int64, bool) { return 0, false }}, nil
+	return &Stream{ReadSeekCloser: &pipe{r, cancel, done}, size: func() (int64, bool) { return 0, false }}, nil
 }
 
 // pipe is the reading end of a stream that is made as it is read.

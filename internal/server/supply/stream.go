@@ -14,13 +14,17 @@ type Stream struct {
 	io.ReadSeekCloser
 	// ETag names the bytes; it is "" where they cannot be had a second time.
 	ETag string
-	size func() (int64, bool)
+	// Saved is what it spares who reads all of it.
+	Saved Saved
+	size  func() (int64, bool)
 }
 
 // Size returns how many bytes of the stream there are, and whether it is all of it.
 func (s *Stream) Size() (n int64, whole bool) { return s.size() }
 
-func streamOf(k key, e *cache.Entry) *Stream { return &Stream{e, k.etag(e), e.Size} }
+func streamOf(k key, e *cache.Entry) *Stream {
+	return &Stream{ReadSeekCloser: e, ETag: k.etag(e), size: e.Size}
+}
 
 // Stream returns the stream that answers a valid request: one that is there, or
 // one that is being made now. The context ends the reading, not the making.
@@ -33,6 +37,16 @@ func (s *Supply) Stream(ctx context.Context, req *james.BlobsRequest) (*Stream, 
 		return nil, err
 	}
 	s.choose(ctx, o)
+	stream, err := s.answer(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	stream.Saved = o.saved(s.fleet.Known)
+	return stream, nil
+}
+
+// answer returns the stream of an order with its patches.
+func (s *Supply) answer(ctx context.Context, o *order) (*Stream, error) {
 	if k, e := s.find(ctx, o); e != nil {
 		s.counters.hits.Add(1)
 		s.note(o, k)
@@ -116,5 +130,7 @@ func (s *Supply) Resume(ctx context.Context, req *james.BlobsRequest, etag strin
 		return nil
 	}
 	s.counters.resumed.Add(1)
-	return streamOf(k, e)
+	stream := streamOf(k, e)
+	stream.Saved = s.savedBy(ctx, req, k)
+	return stream
 }
