@@ -52,6 +52,22 @@ func (p *program) complain(err error) {
 	if hint := james.HintOf(err); hint != "" {
 		fmt.Fprintf(p.Err, "hint: %s\n", clean(hint))
 	}
+	if id := requestOf(err); id != "" {
+		fmt.Fprintf(p.Err, "request: %s, as the log of jamesd names it\n", clean(id))
+	}
+}
+
+// requestOf returns the id of the request that failed, where the log of jamesd says
+// more than the error does and the hint does not name it.
+func requestOf(err error) string {
+	id := james.RequestOf(err)
+	switch james.KindOf(err) {
+	case james.KindInternal, james.KindUnavailable, james.KindCorrupt:
+		if !strings.Contains(james.HintOf(err), id) {
+			return id
+		}
+	}
+	return ""
 }
 
 // cannot names the operation that the user asked for, in place of the one that

@@ -80,7 +80,7 @@ func build(s *settings, log logrus.FieldLogger, tags func() james.TagSet) (_ *pa
 		Server: server, Installer: installer, State: state,
 		Tags: tags, Device: id, Version: version.String(), Log: log,
 		Interval: s.pollInterval, Hold: s.hold, Download: s.download, Apply: s.apply, Metered: s.metered, MaxRate: int64(s.maxRate), RetryFirst: s.retry, RetryLimit: s.limit,
-		Probation: s.probation, Reach: reach(s, p.reconnect),
+		Probation: s.probation, Reach: reach(s, log, p.reconnect),
 		CacheSize: int64(s.cacheSize), VerifyInterval: s.verify, StepLimit: stepLimit(s), Self: p.self, Notify: p.notify, Watchdog: watchdog,
 	})
 	return p, err

@@ -3,6 +3,8 @@ package device
 import (
 	"context"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -12,9 +14,9 @@ import (
 // unless a jamesd has answered that takes this device for a device; that it has a
 // problem with its store, or is about to stop, is an answer too. After it the agent
 // is to use no connection from before either.
-func reach(s *settings, reconnect func()) func(ctx context.Context, req james.PollRequest) error {
+func reach(s *settings, log logrus.FieldLogger, reconnect func()) func(ctx context.Context, req james.PollRequest) error {
 	return func(ctx context.Context, req james.PollRequest) error {
-		c, _, err := newClient(s)
+		c, _, err := newClient(s, log)
 		if err != nil {
 			return err
 		}

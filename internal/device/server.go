@@ -24,7 +24,7 @@ type connection struct {
 
 // connect returns the connection to jamesd.
 func connect(s *settings, log logrus.FieldLogger) (*connection, error) {
-	server, id, err := newClient(s)
+	server, id, err := newClient(s, log)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func connect(s *settings, log logrus.FieldLogger) (*connection, error) {
 	if s.cache == "" {
 		return c, nil
 	}
-	cache, err := newCacheClient(s)
+	cache, err := newCacheClient(s, log)
 	if err != nil {
 		server.Close()
 		return nil, err
@@ -43,7 +43,7 @@ func connect(s *settings, log logrus.FieldLogger) (*connection, error) {
 }
 
 // newClient returns the connection to jamesd itself, and who the device is to it.
-func newClient(s *settings) (*client.Client, string, error) {
+func newClient(s *settings, log logrus.FieldLogger) (*client.Client, string, error) {
 	addr, err := s.server()
 	if err != nil {
 		return nil, "", err
@@ -52,7 +52,7 @@ func newClient(s *settings) (*client.Client, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	c, err := client.New(client.Options{Addr: addr, TLS: tls, UserAgent: userAgent()})
+	c, err := client.New(client.Options{Addr: addr, TLS: tls, UserAgent: userAgent(), Observe: logged(log)})
 	if err != nil {
 		return nil, "", err
 	}
@@ -61,7 +61,7 @@ func newClient(s *settings) (*client.Client, string, error) {
 
 // newCacheClient returns the connection to the site's cache, which is not to be
 // waited for as jamesd is.
-func newCacheClient(s *settings) (*client.Client, error) {
+func newCacheClient(s *settings, log logrus.FieldLogger) (*client.Client, error) {
 	addr, err := withPort("cache", s.cache)
 	if err != nil {
 		return nil, err
@@ -71,9 +71,26 @@ func newCacheClient(s *settings) (*client.Client, error) {
 		return nil, err
 	}
 	return client.New(client.Options{
-		Addr: addr, TLS: tls, UserAgent: userAgent(), Retries: -1,
+		Addr: addr, TLS: tls, UserAgent: userAgent(), Retries: -1, Observe: logged(log.WithField("cache", addr)),
 		DialTimeout: sitecache.DialTimeout, Timeout: sitecache.Timeout, Stall: sitecache.Stall,
 	})
+}
+
+// logged returns what writes a line about each request, with the id by which the log of
+// the other side names it: at info level for what happens once for a plan, at debug level
+// for polls and what is fetched.
+func logged(log logrus.FieldLogger) func(client.Exchange) {
+	return func(x client.Exchange) {
+		entry := log.WithFields(logrus.Fields{"request": x.Request, "method": x.Method, "path": x.Path, "status": x.Status, "ms": x.Took.Milliseconds()})
+		if x.Err != nil {
+			entry = entry.WithError(x.Err)
+		}
+		if x.Path == "/v1/reports" && x.Err == nil {
+			entry.Info("request")
+		} else {
+			entry.Debug("request")
+		}
+	}
 }
 
 func userAgent() string { return programName + "/" + version.Commit() }

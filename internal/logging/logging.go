@@ -39,7 +39,27 @@ func New(w io.Writer, level, format string) (*logrus.Logger, error) {
 	log.SetOutput(w)
 	log.SetLevel(lvl)
 	log.SetFormatter(formatter)
+	log.AddHook(requests{})
 	return log, nil
+}
+
+// requests has a line about an error name the request that the error ended, by which
+// the log of the other side names it, too.
+type requests struct{}
+
+// Levels implements logrus.Hook.
+func (requests) Levels() []logrus.Level { return logrus.AllLevels }
+
+// Fire implements logrus.Hook.
+func (requests) Fire(e *logrus.Entry) error {
+	err, ok := e.Data[logrus.ErrorKey].(error)
+	if _, named := e.Data["request"]; !ok || named {
+		return nil
+	}
+	if id := james.RequestOf(err); id != "" {
+		e.Data["request"] = id
+	}
+	return nil
 }
 
 // Discard returns a logger that writes nothing, for who was given none.

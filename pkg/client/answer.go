@@ -19,7 +19,8 @@ type answer struct {
 	cancel context.CancelCauseFunc
 	src    io.ReadCloser
 	client *Client
-	err    error // other than io.EOF
+	id     string // of the request
+	err    error  // other than io.EOF
 }
 
 func (a *answer) Read(p []byte) (int, error) {
@@ -28,7 +29,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	timer.Stop()
 	// The end of an answer that was given up is what the server makes of that.
 	if err != nil && (err != io.EOF || a.ctx.Err() != nil) {
-		err = a.client.explain(because(a.ctx, err))
+		err = inRequest(a.client.explain(because(a.ctx, err)), a.id)
 		a.err = err
 	}
 	return n, err

@@ -30,6 +30,9 @@ type Options struct {
 	TLS       *tls.Config
 	UserAgent string
 
+	// Observe, where set, is told of every request, when its answer begins or it has failed.
+	Observe func(Exchange)
+
 	Retries     int           // 3; how often an idempotent call is tried again, negative for never
 	DialTimeout time.Duration // 15 s, with the handshake
 	Timeout     time.Duration // 30 s from the end of a request to its answer, beyond what was asked for
@@ -57,6 +60,9 @@ func (o *Options) complete() {
 	if o.UserAgent == "" {
 		o.UserAgent = "jamesd-client"
 	}
+	if o.Observe == nil {
+		o.Observe = func(Exchange) {}
+	}
 	if o.Sleep == nil {
 		o.Sleep = sleep
 	}
@@ -70,6 +76,7 @@ type Client struct {
 	o         Options
 	host      string
 	device    string // for which a site cache asks
+	ids       *ids
 	transport *http.Transport
 }
 
@@ -92,7 +99,7 @@ func New(o Options) (*Client, error) {
 	if o.TLS.ClientSessionCache == nil {
 		o.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	}
-	c := &Client{o: o, host: host}
+	c := &Client{o: o, host: host, ids: newIDs()}
 	c.transport = &http.Transport{
 		DialTLSContext:         c.dial,
 		DisableCompression:     true, // archives are compressed, and a poll is smaller without the header

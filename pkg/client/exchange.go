@@ -53,24 +53,44 @@ func (c *Client) call(ctx context.Context, r request, out any) (http.Header, err
 
 // send returns the answer to r if it is a success. The body must be closed.
 func (c *Client) send(ctx context.Context, r *request) (*http.Response, error) {
+	id, start := c.ids.next(), time.Now()
+	resp, err := c.answered(ctx, r, id)
+	x := Exchange{Request: id, Method: r.method, Path: r.path, Took: time.Since(start), Err: err}
+	if resp != nil {
+		x.Status = resp.StatusCode
+	}
+	c.o.Observe(x)
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// answered returns the answer to r, and with an error as well, where that is what it
+// tells of.
+func (c *Client) answered(ctx context.Context, r *request, id string) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	resp, err := c.exchange(ctx, cancel, r)
+	resp, sent, err := c.exchange(ctx, cancel, r, id)
 	if err != nil {
 		err = c.explain(because(ctx, err))
 		cancel(nil)
+		if sent {
+			err = inRequest(err, id)
+		}
 		return nil, err
 	}
-	resp.Body = &answer{ctx: ctx, cancel: cancel, src: resp.Body, client: c}
+	resp.Body = &answer{ctx: ctx, cancel: cancel, src: resp.Body, client: c, id: id}
 	if resp.StatusCode < 300 || resp.StatusCode == http.StatusNotModified && r.known {
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, c.problem(resp)
+	return resp, inRequest(c.problem(resp), id)
 }
 
-// exchange sends the request and waits for the header of the answer.
-func (c *Client) exchange(ctx context.Context, cancel context.CancelCauseFunc, r *request) (*http.Response, error) {
-	var answered atomic.Bool
+// exchange sends the request and waits for the header of the answer. It reports whether
+// the request got out.
+func (c *Client) exchange(ctx context.Context, cancel context.CancelCauseFunc, r *request, id string) (_ *http.Response, sent bool, _ error) {
+	var answered, out atomic.Bool
 	defer answered.Store(true)
 	timer := time.AfterFunc(time.Hour, func() {
 		if !answered.Load() {
@@ -81,18 +101,22 @@ func (c *Client) exchange(ctx context.Context, cancel context.CancelCauseFunc, r
 	defer timer.Stop()
 	// The time for the answer begins when the request is out, however long that takes.
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { timer.Reset(c.o.Timeout + r.wait) },
+		WroteRequest: func(w httptrace.WroteRequestInfo) {
+			out.Store(w.Err == nil)
+			timer.Reset(c.o.Timeout + r.wait)
+		},
 	})
 	req, err := c.build(ctx, r)
 	if err != nil {
-		return nil, james.Errorf(james.KindInvalid, c.o.Addr, "%w", err)
+		return nil, false, james.Errorf(james.KindInvalid, c.o.Addr, "%w", err)
 	}
+	req.Header[james.HeaderRequestID] = []string{id}
 	resp, err := c.transport.RoundTrip(req)
 	if err == nil && ctx.Err() != nil { // it came after the client had given up, and may say nothing
 		resp.Body.Close()
-		return nil, ctx.Err()
+		return nil, out.Load(), ctx.Err()
 	}
-	return resp, err
+	return resp, out.Load(), err
 }
 
 func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {

@@ -21,7 +21,7 @@ func (c *Client) Poll(ctx context.Context, req james.PollRequest) (james.PollRes
 	if err != nil {
 		return james.PollResponse{}, err
 	}
-	resp.Dropped = header.Get(james.HeaderPlan) == james.PlanNone
+	resp.Dropped, resp.Request = header.Get(james.HeaderPlan) == james.PlanNone, requestOf(header)
 	if err = pollHeaders(header, &resp); err != nil {
 		return james.PollResponse{}, named(&r, james.Errorf(james.KindCorrupt, c.o.Addr, "the answer is malformed: %w", err))
 	}

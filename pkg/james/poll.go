@@ -71,6 +71,9 @@ type PollResponse struct {
 	// Dropped says that there is no plan any more in the place of the one that the
 	// device knows; it travels as the header HeaderPlan.
 	Dropped bool `json:"-"`
+	// Request is the id of the poll, by which the server's log names it; it travels as
+	// the header HeaderRequestID.
+	Request string `json:"-"`
 	// Resend asks the device to poll again at once with its whole report.
 	Resend bool  `json:"resend,omitzero"`
 	Plan   *Plan `json:"plan,omitempty"`

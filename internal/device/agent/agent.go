@@ -161,6 +161,7 @@ type Agent struct {
 	drift    *james.Drift // as it was found last
 	verifyAt time.Time    // when the next look is due
 	acked    james.Digest // of the report that the server has
+	polled   string       // id of the last poll that was answered
 	stuck    try          // the plan that has problems and no steps
 	done     try          // what was committed last
 	interval time.Duration

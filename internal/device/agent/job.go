@@ -73,7 +73,7 @@ func (a *Agent) newJob(plan *james.Plan) *job {
 	w := a.memory.Waiting
 	fetched := w != nil && w.For == james.WaitApply && w.Plan == plan.ID
 	a.o.Log.WithFields(logrus.Fields{"plan": plan.ID.Short(), "revision": plan.Revision, "steps": len(plan.Steps),
-		"attempt": a.memory.attempts(try{plan.ID, plan.Revision}) + 1}).Info("carrying out a plan")
+		"request": a.polled, "attempt": a.memory.attempts(try{plan.ID, plan.Revision}) + 1}).Info("carrying out a plan")
 	return &job{plan: plan, begun: a.o.Now(), ready: fetched || !brings(plan)}
 }
 

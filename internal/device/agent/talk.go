@@ -37,7 +37,7 @@ func (a *Agent) poll(ctx context.Context, known try, hold time.Duration) (james.
 	if err != nil {
 		return james.PollResponse{}, err
 	}
-	a.acked = digest
+	a.acked, a.polled = digest, answer.Request
 	a.link.found()
 	a.pace(answer)
 	return answer, nil

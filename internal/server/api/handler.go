@@ -173,6 +173,9 @@ func (c *call) run() error {
 	if err != nil {
 		return err
 	}
+	if c.route.Change {
+		c.r = c.r.WithContext(fleet.WithRequest(c.r.Context(), c.id))
+	}
 	return c.route.handle(c, f)
 }
 

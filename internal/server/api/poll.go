@@ -16,7 +16,11 @@ func poll(c *call, f *fleet.Fleet) error {
 	if err := c.decodePoll(&req); err != nil {
 		return err
 	}
-	resp, err := f.Poll(c.r.Context(), c.caller.name, req)
+	ctx := c.r.Context()
+	if req.Report != nil { // it may make events
+		ctx = fleet.WithRequest(ctx, c.id)
+	}
+	resp, err := f.Poll(ctx, c.caller.name, req)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ const eventTimeout = 5 * time.Second
 func (f *Fleet) event(ctx context.Context, e james.Event) {
 	e.Time = f.now()
 	log := f.o.Log.WithFields(logrus.Fields{"event": e.Kind, "actor": e.Actor})
+	if id, ok := ctx.Value(requestKey{}).(string); ok {
+		log = log.WithField("request", id)
+	}
 	if e.Device != "" {
 		log = log.WithField("device", e.Device)
 	}
@@ -42,4 +45,12 @@ func (f *Fleet) event(ctx context.Context, e james.Event) {
 	if _, err := f.o.Store.AppendEvent(ctx, e); err != nil {
 		log.WithError(err).WithField("kind", james.KindOf(err)).Warn("event is lost")
 	}
+}
+
+type requestKey struct{}
+
+// WithRequest returns a context in which the events of the request of that id are
+// logged with it.
+func WithRequest(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestKey{}, id)
 }
