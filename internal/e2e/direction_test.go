@@ -99,6 +99,7 @@ var pure = map[string][]string{
 	"internal/server/blob":      {"pkg/james"},
 	"internal/server/cache":     {"pkg/james"},
 	"internal/server/timed":     {"internal/server/blob", "internal/server/store", "pkg/james"},
+	"internal/server/tickets":   {"internal/server/store", "pkg/james"},
 	"internal/server/site":      {"internal/server/cache", "pkg/client", "pkg/james"},
 	"internal/device/sitecache": {"pkg/client", "pkg/james"},
 

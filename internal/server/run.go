@@ -21,6 +21,7 @@ import (
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
+	"github.com/trusch/jamesd/internal/server/tickets"
 	"github.com/trusch/jamesd/internal/server/timed"
 	"github.com/trusch/jamesd/internal/version"
 	"github.com/trusch/jamesd/pkg/james"
@@ -38,6 +39,12 @@ type jamesd struct {
 	// central is the configuration of a site's cache as a client of its jamesd.
 	central *tls.Config
 	metrics *metrics
+
+	// keys are those of session tickets; keyed is closed when they are the store's, or it
+	// turned out that they cannot be yet.
+	keys  *tickets.Keeper
+	keyed chan struct{}
+	key   func() // closes keyed
 
 	api, ops         *http.Server
 	apiConn, opsConn net.Listener // opsConn is nil where there is no listener for operators
@@ -69,7 +76,8 @@ func (s *state) getCause() error {
 // run is jamesd from its certificates to its last write. It returns nil when it
 // ended because ctx did.
 func run(ctx context.Context, o *options, log logrus.FieldLogger) error {
-	d := &jamesd{o: o, log: log}
+	d := &jamesd{o: o, log: log, keyed: make(chan struct{})}
+	d.key = sync.OnceFunc(func() { close(d.keyed) })
 	if err := d.loadTLS(); err != nil {
 		return james.Cannot("start", "", err)
 	}
@@ -103,6 +111,7 @@ func (d *jamesd) listen() error {
 		}
 	}
 	d.build()
+	d.prepareTLS()
 	d.log.WithFields(logrus.Fields{"addr": conn.Addr().String(), "version": version.String()}).Info("listening")
 	if d.opsConn != nil {
 		d.log.WithFields(logrus.Fields{"addr": d.opsConn.Addr().String(), "pprof": d.profiled()}).Info("metrics listening")
@@ -145,7 +154,13 @@ func (d *jamesd) build() {
 func (d *jamesd) serve(ctx context.Context) error {
 	failed := make(chan error, 3)
 	var listeners, work sync.WaitGroup
-	listeners.Go(func() { failed <- served(d.api.ServeTLS(d.apiConn, "", "")) })
+	listeners.Go(func() {
+		select { // who comes back after a restart is to find the keys of its ticket
+		case <-d.keyed:
+		case <-ctx.Done():
+		}
+		failed <- served(d.api.Serve(tls.NewListener(d.apiConn, d.tls)))
+	})
 	if d.opsConn != nil {
 		listeners.Go(func() { failed <- served(d.ops.Serve(d.opsConn)) })
 	}
@@ -195,7 +210,9 @@ func (d *jamesd) shutdown() {
 
 // work opens the store and runs the fleet on it, and what makes streams.
 func (d *jamesd) work(ctx context.Context) error {
+	defer d.key()
 	if d.o.cacheOf != "" {
+		d.key()
 		return d.workSite(ctx)
 	}
 	var p *parts
@@ -203,6 +220,7 @@ func (d *jamesd) work(ctx context.Context) error {
 		p, err = d.reach(ctx)
 		return err
 	}, func(err error, pause time.Duration) {
+		d.key()
 		d.state.setCause(err)
 		d.log.WithFields(logrus.Fields{"kind": james.KindOf(err), "error": err, "pause": pause.String()}).Warn("store not reached")
 		notify("READY=1\nSTATUS=waiting for the store: " + err.Error())
@@ -220,6 +238,7 @@ func (d *jamesd) work(ctx context.Context) error {
 	notify("READY=1\nSTATUS=serving")
 	var background sync.WaitGroup
 	background.Go(func() { s.Run(ctx) })
+	background.Go(func() { d.keys.Run(ctx) })
 	err = p.fleet.Run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
@@ -252,6 +271,7 @@ func (d *jamesd) reach(ctx context.Context) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{backend: b}
+	d.takeKeys(ctx, b)
 	if p.cache, err = d.o.openCache(); err == nil {
 		p.fleet, err = d.load(ctx, b)
 	}

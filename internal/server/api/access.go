@@ -79,6 +79,16 @@ func callerOf(cert *x509.Certificate, admins []string) (caller, error) {
 	return caller{name: name, role: Device}, nil
 }
 
+// IsDevice reports whether the peer of a connection is a device: neither an admin nor a
+// cache, nor nobody.
+func IsDevice(cs tls.ConnectionState, admins []string) bool {
+	if len(cs.PeerCertificates) == 0 {
+		return false
+	}
+	c, err := callerOf(cs.PeerCertificates[0], admins)
+	return err == nil && c.role == Device
+}
+
 // standIn makes the caller of a cache the device that it asks for. What the device
 // may not get, the cache may not get either.
 func (c *call) standIn() error {

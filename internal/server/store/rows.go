@@ -185,6 +185,8 @@ func subject(name TableName, key string) string {
 		return "device " + key
 	case TableDesired:
 		return "desired state of " + key
+	case TableSecrets:
+		return "secret " + key
 	}
 	return string(name) + " " + key
 }

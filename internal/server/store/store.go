@@ -33,6 +33,10 @@ type Store interface {
 	// Desired is keyed by the device's id.
 	Desired() Table[james.Desired]
 
+	// Secrets is keyed by what they are for. They are what the servers of this store
+	// share and tell nobody: no Change is about them.
+	Secrets() Table[Secret]
+
 	// Changes returns what has changed in the tables since the cursor, in no
 	// particular order, and the cursor to go on from. Where it returns fewer than
 	// ManyChanges that is all; otherwise there may be more. The zero Cursor stands
@@ -100,6 +104,18 @@ type Table[T any] interface {
 	Update(ctx context.Context, key string, change func(old *T) (*T, error)) (row *T, seq uint64, err error)
 }
 
+// Secret is a sequence of keys for one purpose, of which each takes the place of the one
+// before.
+type Secret struct {
+	Keys []Key `json:"keys"`
+}
+
+// Key is one of them, with the time from which on it is used for what is new.
+type Key struct {
+	Bytes []byte    `json:"bytes"`
+	From  time.Time `json:"from"`
+}
+
 // Cursor is a position in the sequence of changes. Its content is the
 // implementation's; it is valid within one process.
 type Cursor struct{ Position any }
@@ -125,6 +141,7 @@ const (
 	TablePackets TableName = "packets"
 	TableDevices TableName = "devices"
 	TableDesired TableName = "desired"
+	TableSecrets TableName = "secrets" // never in a Change
 )
 
 // PacketKey returns the key of the packet of that name and those tags.

@@ -34,6 +34,7 @@ var (
 	bucketChanges = []byte("changes") // sequence number -> table name, 0, row key; one per row
 	bucketEvents  = []byte("events")  // sequence number -> event as JSON
 	bucketSeen    = []byte("seen")    // device id -> time in nanoseconds since 1970
+	bucketSecrets = []byte("secrets") // as a table's bucket; its changes are in no other
 )
 
 // bucketOf returns the name of a table's bucket: row key -> sequence number of
@@ -100,7 +101,7 @@ func (s *Store) prepare(tx *bbolt.Tx) error {
 	if err := meta.Put([]byte("version"), bytesOf(version)); err != nil {
 		return err
 	}
-	names := [][]byte{bucketChanges, bucketEvents, bucketSeen}
+	names := [][]byte{bucketChanges, bucketEvents, bucketSeen, bucketSecrets}
 	for _, t := range tables {
 		names = append(names, bucketOf(t))
 	}

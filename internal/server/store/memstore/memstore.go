@@ -72,6 +72,11 @@ func (s *Store) Desired() store.Table[james.Desired] {
 	return store.NewTable[james.Desired](s, store.TableDesired)
 }
 
+// Secrets implements store.Store.
+func (s *Store) Secrets() store.Table[store.Secret] {
+	return store.NewTable[store.Secret](s, store.TableSecrets)
+}
+
 // GetRow implements store.Rows.
 func (s *Store) GetRow(ctx context.Context, table store.TableName, key string) ([]byte, error) {
 	if err := s.lock(ctx); err != nil {
@@ -113,7 +118,7 @@ func (s *Store) Changes(ctx context.Context, since store.Cursor) ([]store.Change
 	}
 	var rows []store.Row
 	for id, r := range s.rows {
-		if r.seq > after && (r.raw != nil || after > 0) {
+		if id.table != store.TableSecrets && r.seq > after && (r.raw != nil || after > 0) {
 			rows = append(rows, store.Row{Table: id.table, Key: id.key, Seq: r.seq, JSON: r.raw})
 		}
 	}

@@ -30,6 +30,7 @@ type Store struct {
 	seenState  *rowState
 	events     *replica
 	eventState *eventState
+	secrets    secretRows
 	close      func() error
 }
 
@@ -56,6 +57,7 @@ func Open(ctx context.Context, uri string) (store.Store, error) {
 	s.rows = newReplica(newLog(db, "rows"), s.rowState)
 	s.seen = newReplica(newLog(db, "seen"), s.seenState)
 	s.events = newReplica(newLog(db, "events"), s.eventState)
+	s.secrets = newSecrets(db)
 	s.close = sync.OnceValue(s.closeOnce)
 	return s, nil
 }
@@ -102,6 +104,11 @@ func (s *Store) Desired() store.Table[james.Desired] {
 	return store.NewTable[james.Desired](s, store.TableDesired)
 }
 
+// Secrets implements store.Store.
+func (s *Store) Secrets() store.Table[store.Secret] {
+	return store.NewTable[store.Secret](s.secrets, store.TableSecrets)
+}
+
 // Ping implements store.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := store.Alive(ctx); err != nil {
@@ -120,7 +127,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) closeOnce() error {
-	for _, r := range []*replica{s.rows, s.seen, s.events} {
+	for _, r := range []*replica{s.rows, s.seen, s.events, s.secrets.log} {
 		r.queue.Close()
 	}
 	return disconnect(s.client)

@@ -97,18 +97,25 @@ func (s *rowState) find(id rowID, head uint64, group []change) row {
 
 // GetRow implements store.Rows.
 func (s *Store) GetRow(ctx context.Context, table store.TableName, key string) ([]byte, error) {
-	var r row
-	if err := s.rows.read(ctx, func() { r = s.rowState.rows[rowID{string(table), key}] }); err != nil {
+	return s.rows.getRow(ctx, s.rowState, rowID{string(table), key})
+}
+
+func (r *replica) getRow(ctx context.Context, s *rowState, id rowID) ([]byte, error) {
+	var found row
+	if err := r.read(ctx, func() { found = s.rows[id] }); err != nil {
 		return nil, err
 	}
-	return toJSON(r.body)
+	return toJSON(found.body)
 }
 
 // UpdateRow implements store.Rows.
 func (s *Store) UpdateRow(ctx context.Context, table store.TableName, key string, update func([]byte) ([]byte, error)) (seq uint64, err error) {
-	id := rowID{string(table), key}
-	err = s.rows.write(ctx, func(head uint64, group []change) ([]change, error) {
-		old := s.rowState.find(id, head, group)
+	return s.rows.updateRow(ctx, s.rowState, rowID{string(table), key}, update)
+}
+
+func (r *replica) updateRow(ctx context.Context, s *rowState, id rowID, update func([]byte) ([]byte, error)) (seq uint64, err error) {
+	err = r.write(ctx, func(head uint64, group []change) ([]change, error) {
+		old := s.find(id, head, group)
 		raw, err := toJSON(old.body)
 		if err != nil {
 			return nil, err

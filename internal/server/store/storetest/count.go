@@ -33,6 +33,9 @@ func (c *Counter) Devices() store.Table[james.Device] { return countTable(c, c.S
 // Desired implements store.Store.
 func (c *Counter) Desired() store.Table[james.Desired] { return countTable(c, c.Store.Desired()) }
 
+// Secrets implements store.Store.
+func (c *Counter) Secrets() store.Table[store.Secret] { return countTable(c, c.Store.Secrets()) }
+
 // Changes implements store.Store.
 func (c *Counter) Changes(ctx context.Context, since store.Cursor) ([]store.Change, store.Cursor, error) {
 	c.calls.Add(1)

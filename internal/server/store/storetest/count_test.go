@@ -23,6 +23,7 @@ func TestEveryCallCounts(t *testing.T) {
 		"Get of a packet":        func() { c.Packets().Get(ctx, "p") },
 		"Get of a device":        func() { c.Devices().Get(ctx, "d") },
 		"Get of a desired state": func() { c.Desired().Get(ctx, "d") },
+		"Get of a secret":        func() { c.Secrets().Get(ctx, "s") },
 		"Update": func() {
 			c.Packets().Update(ctx, "p", func(*james.Packet) (*james.Packet, error) { return &james.Packet{}, nil })
 		},

@@ -23,6 +23,10 @@ func calls(s store.Store) map[string]func(context.Context) error {
 			_, _, err := s.Devices().Update(ctx, "d", func(*james.Device) (*james.Device, error) { return device("d", 99), nil })
 			return err
 		},
+		"Update of a secret": func(ctx context.Context) error {
+			_, _, err := s.Secrets().Update(ctx, "s", func(*store.Secret) (*store.Secret, error) { return &store.Secret{}, nil })
+			return err
+		},
 		"Changes": func(ctx context.Context) error {
 			_, _, err := s.Changes(ctx, store.Cursor{})
 			return err

@@ -21,6 +21,7 @@ func RunReopen(t *testing.T, fresh func(t *testing.T) (open func() store.Store))
 	}{
 		{"everything is there again", reopenAll},
 		{"sequence numbers go on growing", reopenNumbers},
+		{"a secret is there again", reopenSecrets},
 		{"what was acknowledged before Close is there", reopenAcknowledged},
 	} {
 		t.Run(c.name, func(t *testing.T) {

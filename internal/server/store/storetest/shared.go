@@ -23,6 +23,7 @@ func RunShared(t *testing.T, fresh func(t *testing.T) (open func() store.Store))
 		{"a follower misses nothing of any writer", sharedFollowed},
 		{"a reader of events misses none", sharedEvents},
 		{"the latest touch of any wins", sharedTouch},
+		{"a secret is all servers'", sharedSecrets},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

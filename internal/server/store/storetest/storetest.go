@@ -41,6 +41,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"a touch is forgotten and can come again", touchForget},
 		{"a touch is no change", touchNoChange},
 		{"many devices are touched at once", touchMany},
+		{"a secret goes from its creation to its deletion", secretLife},
+		{"a secret is no change", secretNoChange},
 		{"events come back in order, after and up to where asked", eventsListed},
 		{"the sequence of events grows and a reader misses none", eventsConcurrent},
 		{"the newest events are kept", eventsKept},

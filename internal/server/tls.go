@@ -1,0 +1,28 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"github.com/trusch/jamesd/internal/server/api"
+	"github.com/trusch/jamesd/internal/server/tickets"
+)
+
+// prepareTLS makes the configuration what is served: HTTP/1.1, and tickets for devices
+// only.
+func (d *jamesd) prepareTLS() {
+	d.tls.NextProtos = []string{"http/1.1"}
+	tickets.Guard(d.tls, func(cs tls.ConnectionState) bool { return api.IsDevice(cs, d.o.admins) })
+	d.keys = &tickets.Keeper{Config: d.tls, Log: d.log, Now: time.Now}
+}
+
+// takeKeys has sessions of before resumed, also those of other servers of the store. One
+// whose keys cannot be had is served without.
+func (d *jamesd) takeKeys(ctx context.Context, b *backend) {
+	d.keys.Secrets = b.store.Secrets()
+	if err := d.keys.Refresh(ctx); err != nil {
+		d.log.WithError(err).Warn("the keys of session tickets cannot be looked up")
+	}
+	d.key()
+}
