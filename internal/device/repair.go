@@ -27,7 +27,7 @@ func (in *inspection) repair(ctx context.Context) error {
 		return james.Cannot("repair", "", err)
 	}
 	did, err := in.repairFrom(ctx, downloads)
-	in.meter.clear()
+	in.meter.Clear()
 	if err := errors.Join(err, end(err == nil && len(did.Reasons) == 0)); err != nil {
 		return james.Cannot("repair", "", err)
 	}
@@ -93,7 +93,7 @@ func dropDownloads(root *disk.Disk, stateDir string) error {
 func (in *inspection) repairFrom(ctx context.Context, downloads *disk.Disk) (*txn.Repairs, error) {
 	src := &lazySource{in: in, downloads: downloads}
 	defer src.close()
-	return in.installer.Repair(ctx, src, txn.Verification{Progress: in.meter.show("verifying")})
+	return in.installer.Repair(ctx, src, txn.Verification{Progress: in.meter.Bytes("verifying")})
 }
 
 // lazySource is a source that needs a server only when it is asked for something:
@@ -114,7 +114,7 @@ func (l *lazySource) open() (*transfer.Fetcher, error) {
 		return nil, err
 	}
 	src, err := transfer.New(transfer.Options{
-		Server: server.Server, State: l.downloads, Log: l.in.log, Throttle: throttle.New(int64(l.in.s.maxRate)).Wait, Progress: l.in.meter.show("fetching"),
+		Server: server.Server, State: l.downloads, Log: l.in.log, Throttle: throttle.New(int64(l.in.s.maxRate)).Wait, Progress: l.in.meter.Bytes("fetching"),
 	})
 	l.server, l.src = server, src
 	return src, err

@@ -14,6 +14,7 @@ import (
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/txn"
 	"github.com/trusch/jamesd/internal/logging"
+	"github.com/trusch/jamesd/internal/meter"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -72,7 +73,7 @@ type inspection struct {
 	log       logrus.FieldLogger
 	root      *disk.Disk
 	installer *txn.Installer
-	meter     *meter
+	meter     *meter.Meter
 }
 
 func verify(ctx context.Context, p config.Process, s *settings, repair bool) error {
@@ -86,8 +87,8 @@ func verify(ctx context.Context, p config.Process, s *settings, repair bool) err
 			return james.Cannot("repair", "", err)
 		}
 	}
-	changes, err := in.installer.Verify(ctx, txn.Verification{Progress: in.meter.show("verifying")})
-	in.meter.clear()
+	changes, err := in.installer.Verify(ctx, txn.Verification{Progress: in.meter.Bytes("verifying")})
+	in.meter.Clear()
 	if err != nil {
 		return james.Cannot("verify", "", err)
 	}
@@ -104,7 +105,7 @@ func verify(ctx context.Context, p config.Process, s *settings, repair bool) err
 
 // inspect opens what is installed, beside an agent that may run.
 func inspect(p config.Process, s *settings) (_ *inspection, err error) {
-	in := &inspection{Process: p, s: s, meter: newMeter(p.Err)}
+	in := &inspection{Process: p, s: s, meter: meter.New(p.Err)}
 	defer func() {
 		if err != nil {
 			in.close()
@@ -136,7 +137,7 @@ func (in *inspection) close() {
 }
 
 func (in *inspection) waits() {
-	in.meter.clear()
+	in.meter.Clear()
 	fmt.Fprintf(in.Err, "%s: waiting for the agent to end its transaction\n", programName)
 }
 
