@@ -147,7 +147,7 @@ func ChangesOf(n int, row func(i int) (Row, error)) ([]Change, error) {
 				if err != nil {
 					return err
 				}
-				if out[i], err = r.change(); err != nil {
+				if out[i], err = r.Change(); err != nil {
 					return err
 				}
 			}
@@ -160,7 +160,9 @@ func ChangesOf(n int, row func(i int) (Row, error)) ([]Change, error) {
 	return out, nil
 }
 
-func (r *Row) change() (Change, error) {
+// Change returns the change to the row. It fails with james.KindCorrupt where its JSON
+// is not what its table holds.
+func (r *Row) Change() (Change, error) {
 	c := Change{Table: r.Table, Key: r.Key, Seq: r.Seq}
 	var err error
 	switch r.Table {

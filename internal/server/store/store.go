@@ -68,6 +68,11 @@ type Store interface {
 	// one it got misses none, also where several processes append.
 	ListEvents(ctx context.Context, after uint64, limit int) ([]james.Event, error)
 
+	// Verify looks at all that the store has and calls damaged, in this goroutine,
+	// with an error of james.KindCorrupt for each row, event or last-seen time that
+	// cannot be read, or that does not go with the others. It changes nothing, and
+	// fails itself only where it could not look.
+	Verify(ctx context.Context, damaged func(error)) error
 	// Ping fails with james.KindUnavailable when the store does not answer.
 	Ping(ctx context.Context) error
 	// Close waits for running calls and releases everything. Closing a closed

@@ -189,6 +189,21 @@ func (s *Store) ListEvents(ctx context.Context, after uint64, limit int) ([]jame
 	return slices.Clone(rest[:min(len(rest), max(limit, 0))]), nil
 }
 
+// Verify implements store.Store.
+func (s *Store) Verify(ctx context.Context, damaged func(error)) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	for id, r := range s.rows {
+		row := store.Row{Table: id.table, Key: id.key, Seq: r.seq, JSON: r.raw}
+		if _, err := row.Change(); err != nil {
+			damaged(err)
+		}
+	}
+	return nil
+}
+
 // Ping implements store.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	err := s.lock(ctx)

@@ -45,7 +45,8 @@ func calls(s store.Store) map[string]func(context.Context) error {
 			_, err := s.ListEvents(ctx, 0, 1)
 			return err
 		},
-		"Ping": func(ctx context.Context) error { return s.Ping(ctx) },
+		"Verify": func(ctx context.Context) error { return s.Verify(ctx, func(error) {}) },
+		"Ping":   func(ctx context.Context) error { return s.Ping(ctx) },
 	}
 }
 

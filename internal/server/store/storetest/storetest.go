@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"events come back in order, after and up to where asked", eventsListed},
 		{"the sequence of events grows and a reader misses none", eventsConcurrent},
 		{"the newest events are kept", eventsKept},
+		{"nothing is damaged of what was written, changed and deleted", verified},
 		{"a context that is done ends every call without an effect", contextDone},
 		{"a closed store answers that it is", closed},
 		{"close waits for running calls", closeWaits},
