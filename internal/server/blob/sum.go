@@ -27,7 +27,7 @@ func (s *Sum) Add(p []byte) {
 func (s *Sum) Info(want james.Digest) (Info, error) {
 	info := Info{Digest: james.Digest(s.hash.Sum(nil)), Size: s.size}
 	if !want.IsZero() && want != info.Digest {
-		return Info{}, james.Errorf(james.KindCorrupt, Subject(want), "the %d bytes that arrived have digest %s", s.size, info.Digest.Short())
+		return Info{}, james.Errorf(james.KindCorrupt, Subject(want), "its %d bytes have digest %s", s.size, info.Digest.Short())
 	}
 	return info, nil
 }

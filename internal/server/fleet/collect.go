@@ -118,6 +118,10 @@ func (f *Fleet) deleteUnused(ctx context.Context, batch []blob.Listed, before ti
 	}
 	f.uploads.Lock()
 	defer f.uploads.Unlock()
+	if f.holds > 0 {
+		sum.young = true // another time
+		return nil
+	}
 	old := batch[:0]
 	for _, b := range batch {
 		info, err := f.o.Blobs.Stat(ctx, b.Digest)
@@ -172,14 +176,7 @@ func (f *Fleet) mark(ctx context.Context, u *used) error {
 			}
 			continue // deleted meanwhile
 		}
-		for i := range m.Entries {
-			if m.Entries[i].Type == james.TypeFile {
-				u.add(m.Entries[i].Digest)
-			}
-		}
-		u.add(p.Digest)
-		u.add(p.Archive.Digest)
-		u.packets[p] = struct{}{}
+		u.addPacket(p, m)
 	}
 	return nil
 }

@@ -2,9 +2,9 @@ package fleet
 
 import (
 	"context"
-	"crypto/sha256"
 	"io"
 
+	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/store"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -23,7 +23,16 @@ func (f *Fleet) Doubt(ctx context.Context, packet, content james.Digest) error {
 		return err
 	}
 	f.o.Log.WithField("packet", p.App().String()).WithField("blob", content.Short()).Warn("a content is damaged, it is taken from the archive again")
-	_, err = f.savePacket(ctx, store.PacketKey(p.Name, p.Tags), func(old *james.Packet) (*james.Packet, error) {
+	if err := f.unmark(ctx, p); err != nil {
+		return err
+	}
+	f.unpackSoon()
+	return nil
+}
+
+// unmark has a packet count as one that does not have its contents.
+func (f *Fleet) unmark(ctx context.Context, p *james.Packet) error {
+	_, err := f.savePacket(ctx, store.PacketKey(p.Name, p.Tags), func(old *james.Packet) (*james.Packet, error) {
 		if old == nil || old.Digest != p.Digest {
 			return old, nil
 		}
@@ -31,46 +40,62 @@ func (f *Fleet) Doubt(ctx context.Context, packet, content james.Digest) error {
 		marked.Contents = false
 		return &marked, nil
 	})
-	if err != nil {
-		return err
-	}
-	f.unpackSoon()
-	return nil
+	return err
 }
 
-// sound reports whether the content of a file reads as what it is.
-func (f *Fleet) sound(ctx context.Context, content james.Digest) (bool, error) {
-	r, err := f.o.Blobs.Open(ctx, content)
+// sound reports whether a blob reads as what it is.
+func (f *Fleet) sound(ctx context.Context, d james.Digest) (bool, error) {
+	what, err := f.fault(ctx, d, func(int64) {})
+	return what == "" && err == nil, err
+}
+
+// fault says what is wrong with a blob, "" for one that reads as what it is. read is
+// told of the bytes that were read.
+func (f *Fleet) fault(ctx context.Context, d james.Digest, read func(more int64)) (string, error) {
+	r, err := f.o.Blobs.Open(ctx, d)
 	if err == nil {
 		defer r.Close()
-		sum := sha256.New()
-		if _, err = io.Copy(sum, r); err == nil {
-			return james.Digest(sum.Sum(nil)) == content, nil
+		sum := blob.NewSum()
+		if _, err = io.Copy(told{sum, read}, r); err == nil {
+			_, err = sum.Info(d)
 		}
 	}
 	switch james.KindOf(err) {
 	case james.KindCorrupt, james.KindNotFound:
-		return false, nil
+		return err.Error(), nil
 	}
-	return false, err
+	return "", err
 }
 
-// dropUnsound removes the contents that do not read as what they are: what is there is
-// not stored again. No upload that ends meanwhile counts on them.
-func (f *Fleet) dropUnsound(ctx context.Context, contents []james.Digest) error {
-	for _, d := range contents {
+// told adds to a sum and tells how much.
+type told struct {
+	sum  *blob.Sum
+	read func(more int64)
+}
+
+func (t told) Write(p []byte) (int, error) {
+	t.sum.Add(p)
+	t.read(int64(len(p)))
+	return len(p), nil
+}
+
+// dropUnsound removes those of the blobs that do not read as what they are, and
+// reports whether there were any: what is there is not stored again. No upload that
+// ends meanwhile counts on them.
+func (f *Fleet) dropUnsound(ctx context.Context, digests ...james.Digest) (dropped bool, err error) {
+	for _, d := range digests {
 		sound, err := f.sound(ctx, d)
 		if err == nil && !sound {
-			err = f.dropContent(ctx, d)
+			dropped, err = true, f.drop(ctx, d)
 		}
 		if err != nil {
-			return err
+			return dropped, err
 		}
 	}
-	return nil
+	return dropped, nil
 }
 
-func (f *Fleet) dropContent(ctx context.Context, d james.Digest) error {
+func (f *Fleet) drop(ctx context.Context, d james.Digest) error {
 	f.uploads.Lock()
 	defer f.uploads.Unlock()
 	return f.o.Blobs.Delete(ctx, d)

@@ -87,7 +87,7 @@ func (f *Fleet) unpackOne(ctx context.Context, p *james.Packet) error {
 	if err != nil {
 		return err
 	}
-	if err := f.dropUnsound(ctx, contentsOf(m.Entries)); err != nil {
+	if _, err := f.dropUnsound(ctx, contentsOf(m.Entries)...); err != nil {
 		return err
 	}
 	began := f.o.Now()

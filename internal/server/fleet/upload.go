@@ -20,7 +20,8 @@ import (
 // The contents of files are stored while r is read. Those of an upload that fails
 // stay until they are collected, so that starting again costs less.
 //
-// A packet that is there already changes nothing. AddPacket fails with
+// A packet that is there already changes nothing, unless its archive or manifest
+// turns out to be damaged or gone: those are then put back. AddPacket fails with
 // james.KindInvalid for a request or an archive that cannot be a packet, naming
 // the entry, with james.KindExists where the name and tags have other content
 // and Replace is not set, and with james.KindInterrupted when r breaks off.
@@ -41,7 +42,11 @@ func (f *Fleet) AddPacket(ctx context.Context, by string, req james.AddPacketReq
 		f.litter()
 		return james.AddPacketResponse{}, err
 	}
-	resp, err := u.keep(ctx, w)
+	err = u.doubt(ctx)
+	var resp james.AddPacketResponse
+	if err == nil {
+		resp, err = u.keep(ctx, w)
+	}
 	if err != nil {
 		f.litter()
 	}
@@ -63,6 +68,8 @@ type upload struct {
 	// The packet is there, but its archive or manifest is not, or it is to be
 	// marked anew.
 	lost, mend bool
+	// The archive or manifest that was there was damaged, so its contents may be, too.
+	damaged bool
 }
 
 // read copies the archive from r to w and makes the manifest of it.
@@ -92,6 +99,17 @@ func (u *upload) read(ctx context.Context, r io.Reader, w io.Writer) error {
 	return err
 }
 
+// doubt removes the archive and the manifest of a packet that is there already where
+// they do not read as what they are, so that those of the upload take their places.
+func (u *upload) doubt(ctx context.Context) (err error) {
+	known := u.known()
+	if known == nil || known.Digest != u.digest {
+		return nil
+	}
+	u.damaged, err = u.dropUnsound(ctx, known.Digest, known.Archive.Digest)
+	return err
+}
+
 // keep makes a packet of what was read. From the first commit on until the row is
 // in the store, no blob is deleted by this process; see collect.
 func (u *upload) keep(ctx context.Context, w blob.Writer) (james.AddPacketResponse, error) {
@@ -108,7 +126,7 @@ func (u *upload) keep(ctx context.Context, w blob.Writer) (james.AddPacketRespon
 	if err != nil {
 		return james.AddPacketResponse{}, err
 	}
-	u.kept = len(missing) == 0
+	u.kept = len(missing) == 0 && !u.damaged
 	if known != nil && known.Digest == u.digest {
 		whole, err := u.whole(ctx, known)
 		if err != nil || whole && known.Contents == u.kept {

@@ -47,6 +47,18 @@ func (u *used) add(d james.Digest) {
 	}
 }
 
+// addPacket adds all blobs of a packet.
+func (u *used) addPacket(p *james.Packet, m *james.Manifest) {
+	for i := range m.Entries {
+		if m.Entries[i].Type == james.TypeFile {
+			u.add(m.Entries[i].Digest)
+		}
+	}
+	u.add(p.Digest)
+	u.add(p.Archive.Digest)
+	u.packets[p] = struct{}{}
+}
+
 func (u *used) has(d james.Digest) bool {
 	at, step := u.probe(d)
 	for range usedProbes {
