@@ -103,7 +103,10 @@ var pure = map[string][]string{
 	"internal/server/site":      {"internal/server/cache", "pkg/client", "pkg/james"},
 	"internal/device/sitecache": {"pkg/client", "pkg/james"},
 
+	"internal/meter":              nil,
 	"internal/server/blob/packed": nil,
+	"internal/server/backup":      {"internal/server/blob", "internal/server/fleet", "internal/version", "pkg/james"},
+	"internal/server/control":     {"internal/server/backup", "internal/server/fleet", "pkg/james"},
 }
 
 func checkPure(t *testing.T, p pkg) {
@@ -165,7 +168,7 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":      {"internal/server", "internal/device", "internal/ctl", "internal/sim"},
 	"github.com/ulikunitz/xz":     {"internal/xz"},
 	"github.com/klauspost/compress": {
-		"internal/server/supply",
+		"internal/server/backup", "internal/server/supply",
 		"internal/archive", "internal/server/blob/blobtest", "internal/server/blob/packed", "internal/stream",
 	},
 	"github.com/prometheus/client_golang":   {"internal/server/api", "internal/server"},

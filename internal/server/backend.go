@@ -52,8 +52,8 @@ func openBackend(ctx context.Context, db string) (*backend, error) {
 		return nil, &james.Error{Kind: james.KindInvalid, Subject: db, Err: err}
 	}
 	return open(
-		func() (store.Store, error) { return boltstore.Open(ctx, filepath.Join(db, "jamesd.db")) },
-		func() (blob.Store, error) { return openDir(ctx, filepath.Join(db, "blobs")) })
+		func() (store.Store, error) { return boltstore.Open(ctx, filepath.Join(db, databaseFile)) },
+		func() (blob.Store, error) { return openDir(ctx, filepath.Join(db, blobsDir)) })
 }
 
 // openDir opens the blobs of a directory whose lock this process has got with

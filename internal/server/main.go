@@ -21,6 +21,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitDamaged = 3 // of check, backup and restore
 )
 
 // envPrefix begins the names of jamesd's variables. JAMESD_ alone is that of
@@ -35,7 +36,7 @@ func Main(p config.Process) int {
 	cmd.SetIn(p.In)
 	cmd.SetOut(p.Out)
 	cmd.SetErr(p.Err)
-	err := cmd.Execute()
+	err := cmd.ExecuteContext(context.Background())
 	if err == nil {
 		return exitOK
 	}
@@ -45,6 +46,9 @@ func Main(p config.Process) int {
 	}
 	if errors.As(err, new(usageError)) {
 		return exitUsage
+	}
+	if errors.As(err, new(problemsError)) {
+		return exitDamaged
 	}
 	return exitFailure
 }
@@ -69,7 +73,11 @@ would fetch from that jamesd, and nothing else.
 A first SIGTERM or SIGINT lets transfers finish and saves everything; a second
 one ends jamesd at once.
 
-Exit codes: 0 ended as it was told to, 1 failure, 2 wrong settings.`
+jamesd check looks whether what it keeps is sound; jamesd backup and jamesd restore
+save it and bring it back.
+
+Exit codes: 0 ended as it was told to, 1 failure, 2 wrong settings; those of the
+commands are in their help.`
 
 func newCommand(p config.Process) *cobra.Command {
 	o := defaults()
@@ -82,7 +90,7 @@ func newCommand(p config.Process) *cobra.Command {
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{james.Errorf(james.KindInvalid, args[0], "there is no such command").
-					WithHint("jamesd --help lists the flags; jamesd-ctl is what administers a fleet.")}
+					WithHint("jamesd --help lists the commands and flags; jamesd-ctl is what administers a fleet.")}
 			}
 			return nil
 		},
@@ -99,7 +107,7 @@ func newCommand(p config.Process) *cobra.Command {
 	}
 	o.register(cmd.Flags())
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(&cobra.Command{
+	cmd.AddCommand(newCheckCommand(p), newBackupCommand(p), newRestoreCommand(p), &cobra.Command{
 		Use:   "version",
 		Short: "Print the commit and the Go version that jamesd was built from",
 		Args:  cobra.NoArgs,

@@ -18,6 +18,7 @@ import (
 	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/server/api"
 	"github.com/trusch/jamesd/internal/server/cache"
+	"github.com/trusch/jamesd/internal/server/control"
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
@@ -239,12 +240,30 @@ func (d *jamesd) work(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { s.Run(ctx) })
 	background.Go(func() { d.keys.Run(ctx) })
+	background.Go(func() { d.answerCommands(ctx, p) })
 	err = p.fleet.Run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	background.Wait()
 	return errors.Join(err, p.close())
+}
+
+// answerCommands does what commands on this machine ask for, as they cannot open the
+// directory that this jamesd has, until ctx ends. Without it jamesd does all else.
+func (d *jamesd) answerCommands(ctx context.Context, p *parts) {
+	if isMongo(d.o.db) {
+		return
+	}
+	s, err := control.Serve(d.o.db, operationsOf(p.backend, p.fleet))
+	if err != nil {
+		d.log.WithField("kind", james.KindOf(err)).WithError(err).Warn("jamesd check and jamesd backup cannot reach this jamesd")
+		return
+	}
+	<-ctx.Done()
+	if err := s.Close(); err != nil {
+		d.log.WithError(err).Warn("the control socket is left behind")
+	}
 }
 
 // parts are what the fleet is made of, and the fleet.
