@@ -48,6 +48,12 @@ type Store interface {
 	Stat(ctx context.Context, digest james.Digest) (Info, error)
 	// Delete removes the blob. Deleting one that is not there succeeds.
 	Delete(ctx context.Context, digest james.Digest) error
+	// Expire removes the blob if its Modified time is before that time, and reports
+	// whether it did; so does one that is seen to be damaged. A Renew or Commit of it
+	// that meets Expire, also one of another process, either comes first, and the
+	// blob stays, or finds it gone. (In MongoDB; FerretDB 1 has nothing by which that
+	// could be had, and a Renew that falls between its look and its deletion is lost.)
+	Expire(ctx context.Context, digest james.Digest, before time.Time) (expired bool, err error)
 	// List iterates over all blobs in no particular order. It ends after the
 	// first error. A blob that is created or deleted meanwhile may be missed. A
 	// damaged blob is listed too, so that it can be deleted.

@@ -39,10 +39,12 @@ func (f *Fleet) litter() { f.rubbish.failed.Add(1) }
 //     a row follows its blobs within moments. A content that is gone by then is
 //     missed, and is got from the archive later; until then the packet is not
 //     marked as having them.
-//   - One that an upload renews between the look at its age and its deletion: in
-//     this process Fleet.uploads keeps the two apart. In another, these few
-//     milliseconds are all there is, and the upload looks for its blobs once more
-//     after its row is in the store: where one is missing it fails, and says that
+//   - One that an upload renews between the look at its age and its deletion:
+//     blob.Store.Expire looks and deletes as one, so the upload either keeps it or
+//     finds it missing and stores it. On a database that has no such deletion a few
+//     microseconds are left, and a jamesd whose clock is wrong by half of CollectAge
+//     takes what is new for old: so the upload looks for its blobs once more after
+//     its row is in the store, and where one is missing it fails, and says that
 //     the packet is to be added again, which mends it. The same is done for any
 //     packet whose blobs are found missing.
 func (f *Fleet) collect(ctx context.Context) error {
@@ -122,33 +124,23 @@ func (f *Fleet) deleteUnused(ctx context.Context, batch []blob.Listed, before ti
 		sum.young = true // another time
 		return nil
 	}
-	old := batch[:0]
-	for _, b := range batch {
-		info, err := f.o.Blobs.Stat(ctx, b.Digest)
-		switch kind := james.KindOf(err); {
-		case kind == james.KindNotFound:
-			continue
-		case kind == james.KindCorrupt: // nobody needs it, so nobody is served by keeping it
-		case err != nil:
-			return err
-		case !info.Modified.Before(before):
-			sum.young = true
-			continue
-		}
-		old = append(old, b)
-	}
 	if err := f.refresh(ctx); err != nil {
 		return err
 	}
 	if err := f.mark(ctx, u); err != nil {
 		return err
 	}
-	for _, b := range old {
+	for _, b := range batch {
 		if u.has(b.Digest) {
 			continue
 		}
-		if err := f.o.Blobs.Delete(ctx, b.Digest); err != nil {
+		expired, err := f.o.Blobs.Expire(ctx, b.Digest, before)
+		if err != nil {
 			return err
+		}
+		if !expired {
+			sum.young = true
+			continue
 		}
 		sum.count++
 		sum.bytes += b.Stored

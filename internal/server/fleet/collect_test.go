@@ -46,8 +46,8 @@ func TestCollect(t *testing.T) {
 	})
 }
 
-// slow is a blob store whose first Stat takes as long as it is told to, before or
-// after it has looked.
+// slow is a blob store whose first Expire takes as long as it is told to, before or
+// after it has deleted.
 type slow struct {
 	blob.Store
 	before     bool
@@ -55,16 +55,16 @@ type slow struct {
 	here, goOn chan struct{}
 }
 
-func (s *slow) Stat(ctx context.Context, d james.Digest) (blob.Info, error) {
+func (s *slow) Expire(ctx context.Context, d james.Digest, before time.Time) (bool, error) {
 	pause := func() { close(s.here); <-s.goOn }
 	if s.before {
 		s.once.Do(pause)
 	}
-	info, err := s.Store.Stat(ctx, d)
+	expired, err := s.Store.Expire(ctx, d, before)
 	if !s.before {
 		s.once.Do(pause)
 	}
-	return info, err
+	return expired, err
 }
 
 func everyMinute(o *fleet.Options) { o.CollectInterval, o.CollectAge = time.Minute, time.Minute }

@@ -119,6 +119,44 @@ func commitAndDelete(t *testing.T, s blob.Store) {
 	}
 }
 
+// Expiring checks that who is told that a blob is there, and now new, finds it, however
+// that meets an Expire of what is old, also through another store on the same place.
+// Run does not include it, as it needs a database with conditional deletions.
+func Expiring(t *testing.T, a, b blob.Store) {
+	content := Bytes(3, 1000)
+	digest := james.DigestOf(content)
+	kept, gone := 0, 0
+	for i := range 200 {
+		Put(t, a, content)
+		tick()
+		before := time.Now()
+		tick()
+		var missing []james.Digest
+		together(2, func(party int) {
+			var err error
+			switch {
+			case party == 0:
+				_, err = b.Expire(t.Context(), digest, before)
+			case i%2 == 0:
+				missing, err = a.Renew(t.Context(), []james.Digest{digest})
+			default:
+				err = a.Put(t.Context(), blob.Compressed, [][]byte{content})
+			}
+			if err != nil {
+				t.Errorf("party %d: %v", party, err)
+			}
+		})
+		if len(missing) > 0 {
+			gone++
+			Absent(t, b, digest)
+			continue
+		}
+		kept++
+		Check(t, b, content)
+	}
+	t.Logf("it was kept %d times, and gone %d times", kept, gone)
+}
+
 // readWhole returns nil when the blob is absent, goes while it is read, or reads
 // as content.
 func readWhole(t *testing.T, s blob.Store, content []byte) error {

@@ -12,6 +12,7 @@ import (
 var manageTests = map[string]func(t *testing.T, s blob.Store){
 	"delete":             deleteBlob,
 	"delete and recover": deleteAndPutAgain,
+	"expire":             expire,
 	"list":               list,
 	"missing":            missing,
 	"renew":              renew,
@@ -41,6 +42,47 @@ func deleteAndPutAgain(t *testing.T, s blob.Store) {
 	}
 	Put(t, s, content)
 	Check(t, s, content)
+}
+
+func expire(t *testing.T, s blob.Store) {
+	content, other := Bytes(1, 600_000), Bytes(2, 100)
+	info := Put(t, s, content)
+	Put(t, s, other)
+	for _, row := range []struct {
+		name   string
+		digest james.Digest
+		before time.Time
+		want   bool
+	}{
+		{"of that very time", info.Digest, info.Modified, false},
+		{"never there", james.DigestOf([]byte("never there")), nextHour(), false},
+		{"no digest", james.Digest{}, nextHour(), false},
+		{"older", info.Digest, info.Modified.Add(time.Millisecond), true},
+		{"gone", info.Digest, nextHour(), false},
+	} {
+		expired, err := s.Expire(t.Context(), row.digest, row.before)
+		noError(t, err)
+		equal(t, expired, row.want, row.name)
+	}
+	Absent(t, s, info.Digest)
+	Check(t, s, other)
+
+	Put(t, s, content)
+	tick()
+	between := time.Now()
+	tick()
+	missing, err := s.Renew(t.Context(), []james.Digest{info.Digest})
+	noError(t, err)
+	equal(t, len(missing), 0, "missing blobs")
+	expired, err := s.Expire(t.Context(), info.Digest, between)
+	noError(t, err)
+	equal(t, expired, false, "renewed")
+	Put(t, s, other)
+	expired, err = s.Expire(t.Context(), james.DigestOf(other), between)
+	noError(t, err)
+	equal(t, expired, false, "committed again")
+	Check(t, s, content)
+	Check(t, s, other)
 }
 
 func list(t *testing.T, s blob.Store) {
@@ -145,8 +187,10 @@ func manageCancelled(t *testing.T, s blob.Store) {
 	digest := Put(t, s, content).Digest
 	Kind(t, s.Delete(cancelled(), digest), james.KindInterrupted)
 	Kind(t, s.Sweep(cancelled(), nextHour()), james.KindInterrupted)
+	_, err := s.Expire(cancelled(), digest, nextHour())
+	Kind(t, err, james.KindInterrupted)
 	Kind(t, s.Ping(cancelled()), james.KindInterrupted)
-	_, err := s.Renew(cancelled(), []james.Digest{digest})
+	_, err = s.Renew(cancelled(), []james.Digest{digest})
 	Kind(t, err, james.KindInterrupted)
 	_, err = s.Missing(cancelled(), []james.Digest{digest})
 	Kind(t, err, james.KindInterrupted)

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/trusch/jamesd/internal/server/blob"
@@ -103,7 +104,12 @@ func (s *store) Renew(ctx context.Context, digests []james.Digest) (missing []ja
 
 func (s *store) renew(digest james.Digest) error {
 	now := s.now()
-	err := os.Chtimes(s.path(digest), now, now)
+	unlock, err := s.lock(digest, syscall.LOCK_SH)
+	if err != nil {
+		return s.failed(err)
+	}
+	defer unlock()
+	err = os.Chtimes(s.path(digest), now, now)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return s.missing(digest) // deleted meanwhile
@@ -140,6 +146,59 @@ func (s *store) Delete(ctx context.Context, digest james.Digest) error {
 		return nil
 	}
 	return s.failed(err)
+}
+
+// Expire removes a blob of before that time.
+func (s *store) Expire(ctx context.Context, digest james.Digest, before time.Time) (bool, error) {
+	if err := blob.Interrupted(ctx, blob.Subject(digest)); err != nil {
+		return false, err
+	}
+	unlock, err := s.lock(digest, syscall.LOCK_EX)
+	if err != nil {
+		return false, s.failed(err)
+	}
+	defer unlock()
+	fi, err := os.Lstat(s.path(digest))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, s.failed(err)
+	case fi.Mode().IsRegular() && !fi.ModTime().Before(before):
+		return false, nil
+	}
+	if err := os.Remove(s.path(digest)); err != nil {
+		return false, s.failed(err)
+	}
+	return true, nil
+}
+
+// rename puts a file in the place of a blob.
+func (s *store) rename(file string, digest james.Digest) error {
+	unlock, err := s.lock(digest, syscall.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return os.Rename(file, s.path(digest))
+}
+
+// lock keeps Expire, which takes it exclusively, from a blob of the shard whose time is
+// being set or which is put in its place.
+func (s *store) lock(digest james.Digest, how int) (unlock func(), err error) {
+	dir, err := os.Open(s.shard(digest[0]))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = syscall.Flock(int(dir.Fd()), how); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return func() { _ = dir.Close() }, nil
 }
 
 // Ping fails when the directory is gone, as it is when its disk is not mounted.

@@ -31,6 +31,12 @@ func TestDurable(t *testing.T) {
 	})
 }
 
+func TestExpiring(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	blobtest.Expiring(t, open(t, dir), open(t, dir))
+}
+
 func open(t *testing.T, dir string) blob.Store {
 	t.Helper()
 	s, err := dirblob.Open(t.Context(), dir)

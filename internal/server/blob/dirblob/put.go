@@ -71,7 +71,7 @@ func (s *store) place(ctx context.Context, names []string, of []blob.Whole) erro
 	}
 	var touched [256]bool
 	for i, c := range of {
-		if err := os.Rename(names[i], s.path(c.Digest)); err != nil {
+		if err := s.rename(names[i], c.Digest); err != nil {
 			return s.failedWith(ctx, names[i], err)
 		}
 		names[i] = ""

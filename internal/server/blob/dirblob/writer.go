@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/trusch/jamesd/internal/server/blob"
 	"github.com/trusch/jamesd/internal/server/blob/packed"
@@ -114,11 +113,10 @@ func (w *writer) publish(info *blob.Info) error {
 		return err
 	}
 	info.Modified = fi.ModTime().UTC() // as coarse as the file system keeps it
-	target := w.store.path(info.Digest)
-	if err := os.Rename(w.file.Name(), target); err != nil {
+	if err := w.store.rename(w.file.Name(), info.Digest); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(target))
+	return syncDir(w.store.shard(info.Digest[0]))
 }
 
 func (w *writer) Abort() error {

@@ -112,6 +112,31 @@ func (s *store) Delete(ctx context.Context, digest james.Digest) error {
 	return s.dropChunks(ctx, f.ID)
 }
 
+// Expire removes a blob of before that time. The time is part of what is deleted, so
+// who renews it meanwhile either keeps it, or does not find it.
+func (s *store) Expire(ctx context.Context, digest james.Digest, before time.Time) (bool, error) {
+	f, err := s.find(ctx, digest)
+	switch {
+	case james.KindOf(err) == james.KindNotFound:
+		return false, nil
+	case err != nil && f == nil:
+		return false, err
+	case err == nil && !f.Metadata.Modified.Before(before):
+		return false, nil
+	}
+	old := byID(f.ID)
+	if err == nil {
+		old = append(old, bson.E{Key: "metadata.modified", Value: bson.D{{Key: "$lt", Value: before}}})
+	}
+	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	deleted, err := s.files.DeleteOne(callCtx, old)
+	if err != nil || deleted.DeletedCount == 0 {
+		return false, s.failed(ctx, err)
+	}
+	return true, s.dropChunks(ctx, f.ID)
+}
+
 // Ping asks the primary server for an answer.
 func (s *store) Ping(ctx context.Context) error {
 	callCtx, cancel := context.WithTimeout(ctx, callTimeout)

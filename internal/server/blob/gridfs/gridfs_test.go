@@ -2,6 +2,7 @@ package gridfs_test
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,16 @@ func TestDurable(t *testing.T) {
 			},
 		}
 	})
+}
+
+// TestExpiring needs deletions that look and delete as one, which only MongoDB has.
+func TestExpiring(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(mongodtest.EnvURI) == "" {
+		t.Skip("the server of the tests is none that deletes under a condition")
+	}
+	uri := mongodtest.URI(t)
+	blobtest.Expiring(t, open(t, uri), open(t, uri))
 }
 
 // changeChunk changes the only chunk of a blob, and what its document says of it.

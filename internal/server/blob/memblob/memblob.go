@@ -126,6 +126,21 @@ func (s *Store) Delete(ctx context.Context, digest james.Digest) error {
 	return nil
 }
 
+// Expire removes a blob of before that time.
+func (s *Store) Expire(ctx context.Context, digest james.Digest, before time.Time) (bool, error) {
+	if err := blob.Interrupted(ctx, blob.Subject(digest)); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.blobs[digest]
+	if !ok || !c.modified.Before(before) {
+		return false, nil
+	}
+	delete(s.blobs, digest)
+	return true, nil
+}
+
 // List iterates over the blobs that there are at its start.
 func (s *Store) List(ctx context.Context) iter.Seq2[blob.Listed, error] {
 	return func(yield func(blob.Listed, error) bool) {

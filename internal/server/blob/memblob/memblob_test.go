@@ -11,3 +11,9 @@ import (
 func TestStore(t *testing.T) {
 	blobtest.Run(t, func(*testing.T) blob.Store { return memblob.New() })
 }
+
+func TestExpiring(t *testing.T) {
+	t.Parallel()
+	s := memblob.New()
+	blobtest.Expiring(t, s, s)
+}
