@@ -16,7 +16,10 @@ DIST := amd64 arm64 arm,7 arm,6 arm,5 386 riscv64 mips,softfloat mipsle,softfloa
 CUTS    ?= 50
 SEED    ?= 0
 
-.PHONY: help build demo test race crash lint e2e powercut bench bench-delta bench-all fuzz cover dist install clean
+# For kill, on each store.
+KILLS   ?= 200
+
+.PHONY: help build demo test race crash kill lint e2e powercut bench bench-delta bench-all fuzz cover dist install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,6 +39,9 @@ race: test ## the same as test
 crash: ## kill, fail and cut off the agent at every operation of many plans (docs/crash.md; CRASH=plan/operation)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go test -c -o "$$dir/crash.test" ./internal/device/txn; \
 	 JAMES_CRASH='$(or $(CRASH),all)' JAMES_CRASH_SEED='$(SEED)' "$$dir/crash.test" -test.run '^TestCrash$$' -test.timeout 4h
+
+kill: ## kill jamesd KILLS times under uploads, desired states and reports, on each store; SEED=n chooses the moments
+	JAMES_TEST_KILLS='$(KILLS)' JAMES_TEST_KILL_SEED='$(SEED)' go test -count 1 -timeout 4h -run '^TestKill$$' -v ./internal/server
 
 e2e: ## the end-to-end scripts on the real programs only
 	go test -race ./internal/e2e

@@ -173,12 +173,14 @@ func TestInterrupted(t *testing.T) {
 		c, err := control.Dial(t.Context(), dir)
 		must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		go func() {
 			<-began
 			if byServer {
 				s.Close()
+			} else {
+				cancel()
 			}
-			cancel()
 		}()
 		_, err = c.Backup(ctx, io.Discard)
 		if james.KindOf(err) != james.KindInterrupted {

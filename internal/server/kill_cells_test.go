@@ -1,0 +1,173 @@
+package server_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
+
+// connect gives the cells a new jamesd. What they know of the former one stays.
+func (k *killing) connect(w *killWorld) {
+	var cells []*cell
+	for i := range names {
+		cells = append(cells, packetCell(k.t, w, fmt.Sprint("packet-", i)))
+	}
+	for i := range victims {
+		cells = append(cells, desiredCell(w, i), reportedCell(w, i), transactionCell(w, i))
+	}
+	for i, c := range k.cells {
+		cells[i].sure, cells[i].maybe = c.sure, c.maybe
+	}
+	k.cells = cells
+}
+
+// packetCell is the version of a packet, 0 for none. Version 1 stands for its deletion.
+func packetCell(t *testing.T, w *killWorld, name string) *cell {
+	find := func(ctx context.Context) (*james.Packet, error) {
+		all, err := w.admin.Packets(ctx, name)
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		return &all[0], nil
+	}
+	return &cell{
+		name: name, packet: true,
+		change: func(ctx context.Context, n int) error {
+			if n > 1 {
+				_, err := w.admin.AddPacket(ctx, james.AddPacketRequest{Name: name, Replace: true}, bytes.NewReader(versionOf(t, name, n)))
+				return err
+			}
+			p, err := find(ctx)
+			if err != nil || p == nil {
+				return err
+			}
+			return w.admin.DeletePacket(ctx, p.Digest, true)
+		},
+		read: func(ctx context.Context) (int, error) {
+			p, err := find(ctx)
+			if err != nil || p == nil {
+				return 1, err
+			}
+			r, err := w.admin.Archive(ctx, p.Digest, p.Archive, 0)
+			if err != nil {
+				return 0, err
+			}
+			defer r.Close()
+			raw, err := io.ReadAll(r)
+			for n := 2; n <= versions && err == nil; n++ {
+				if bytes.Equal(raw, versionOf(t, name, n)) {
+					return n, nil
+				}
+			}
+			return 0, fmt.Errorf("%d bytes of something else: %w", len(raw), err)
+		},
+		sure: 1,
+	}
+}
+
+// versionOf returns the archive of a packet: contents that others have too, small and
+// large ones, and one of its own.
+func versionOf(t *testing.T, name string, n int) []byte {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	add := func(file string, content []byte) {
+		must(t, w.WriteHeader(&tar.Header{Name: file, Mode: 0o644, Size: int64(len(content)), ModTime: time.Unix(1, 0)}))
+		_, err := w.Write(content)
+		must(t, err)
+	}
+	add("own", []byte(name+" "+strconv.Itoa(n)))
+	for i := range 4 {
+		add(fmt.Sprint("small", i), noise(n+i, 20_000))
+	}
+	if n%3 == 0 {
+		add("large", noise(n, 1_200_000))
+	}
+	must(t, w.Close())
+	return buf.Bytes()
+}
+
+func noise(seed, size int) []byte {
+	out := make([]byte, size)
+	rand.NewChaCha8([32]byte{byte(seed)}).Read(out)
+	return out
+}
+
+// desiredCell is what a device is to have.
+func desiredCell(w *killWorld, i int) *cell {
+	id := fmt.Sprint("victim-", i)
+	return &cell{
+		name: "the desired state of " + id,
+		change: func(ctx context.Context, n int) error {
+			_, err := w.admin.SetDesired(ctx, james.SetDesiredRequest{Force: true, State: james.State{ID: id, Apps: []james.App{{Name: "app", Tags: tagged(n)}}}})
+			return err
+		},
+		read: func(ctx context.Context) (int, error) {
+			d, err := w.admin.Desired(ctx, id)
+			if james.KindOf(err) == james.KindNotFound {
+				return 0, nil
+			}
+			if err != nil || len(d.Apps) != 1 {
+				return 0, fmt.Errorf("%+v: %w", d, err)
+			}
+			return untagged(d.Apps[0].Tags)
+		},
+	}
+}
+
+// reportedCell is what a device says of itself.
+func reportedCell(w *killWorld, i int) *cell {
+	id := fmt.Sprint("victim-", i)
+	return &cell{
+		name: "the report of " + id,
+		change: func(ctx context.Context, n int) error {
+			_, err := w.devices[i].Poll(ctx, james.PollRequest{Report: &james.DeviceReport{SystemTags: tagged(n)}})
+			return err
+		},
+		read: func(ctx context.Context) (int, error) {
+			d, err := w.admin.Device(ctx, id)
+			if james.KindOf(err) == james.KindNotFound || err == nil && d.SystemTags.IsZero() {
+				return 0, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+			return untagged(d.SystemTags)
+		},
+	}
+}
+
+// transactionCell is how the last transaction of a device ended.
+func transactionCell(w *killWorld, i int) *cell {
+	id := fmt.Sprint("victim-", i)
+	return &cell{
+		name: "the transaction of " + id,
+		change: func(ctx context.Context, n int) error {
+			return w.devices[i].Report(ctx, james.Report{Plan: james.DigestOf([]byte{byte(n)}), Revision: uint64(n), Result: james.Committed, Started: time.Unix(int64(n), 0), Ended: time.Unix(int64(n+1), 0)})
+		},
+		read: func(ctx context.Context) (int, error) {
+			d, err := w.admin.Device(ctx, id)
+			if james.KindOf(err) == james.KindNotFound || err == nil && d.Report == nil {
+				return 0, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+			return int(d.Report.Revision), nil
+		},
+	}
+}
+
+func tagged(n int) james.TagSet { return james.MustTags(fmt.Sprint("n", n)) }
+
+func untagged(tags james.TagSet) (int, error) {
+	return strconv.Atoi(strings.TrimPrefix(tags.String(), "n"))
+}
