@@ -63,6 +63,12 @@ func (b *timedBlobs) Delete(ctx context.Context, digest james.Digest) (err error
 	return b.Store.Delete(ctx, digest)
 }
 
+// Expire implements blob.Store.
+func (b *timedBlobs) Expire(ctx context.Context, digest james.Digest, before time.Time) (_ bool, err error) {
+	defer b.observe.since("expire", time.Now(), &err)
+	return b.Store.Expire(ctx, digest, before)
+}
+
 // List implements blob.Store. It takes as long as who iterates.
 func (b *timedBlobs) List(ctx context.Context) iter.Seq2[blob.Listed, error] {
 	return func(yield func(blob.Listed, error) bool) {

@@ -67,6 +67,12 @@ func (s *timedStore) ListEvents(ctx context.Context, after uint64, limit int) (_
 	return s.Store.ListEvents(ctx, after, limit)
 }
 
+// Verify implements store.Store.
+func (s *timedStore) Verify(ctx context.Context, damaged func(error)) (err error) {
+	defer s.observe.since("verify", time.Now(), &err)
+	return s.Store.Verify(ctx, damaged)
+}
+
 // Ping implements store.Store.
 func (s *timedStore) Ping(ctx context.Context) (err error) {
 	defer s.observe.since("ping", time.Now(), &err)

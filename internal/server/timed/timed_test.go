@@ -77,10 +77,11 @@ func TestStoreCalls(t *testing.T) {
 	s.Forget(ctx, "d")
 	s.AppendEvent(ctx, james.Event{})
 	s.ListEvents(ctx, 0, 1)
+	s.Verify(ctx, func(err error) { t.Error(err) })
 	s.Ping(ctx)
 	s.Close()
 	s.Ping(ctx)
-	want := []string{"get!", "update", "get!", "changes", "touch", "seen", "forget", "append-event", "list-events", "ping", "ping!"}
+	want := []string{"get!", "update", "get!", "changes", "touch", "seen", "forget", "append-event", "list-events", "verify", "ping", "ping!"}
 	if got := told.take(t); !slices.Equal(got, want) {
 		t.Errorf("told of %v, want %v", got, want)
 	}
@@ -105,6 +106,7 @@ func TestBlobCalls(t *testing.T) {
 	for range b.List(ctx) {
 		break
 	}
+	b.Expire(ctx, info.Digest, time.Unix(1, 0))
 	b.Delete(ctx, info.Digest)
 	b.Sweep(ctx, time.Unix(1, 0))
 	b.Ping(ctx)
@@ -112,7 +114,7 @@ func TestBlobCalls(t *testing.T) {
 	cancel()
 	for range b.List(gone) {
 	}
-	want := []string{"create", "commit", "put", "missing", "renew", "open!", "stat", "list", "delete", "sweep", "ping", "list!"}
+	want := []string{"create", "commit", "put", "missing", "renew", "open!", "stat", "list", "expire", "delete", "sweep", "ping", "list!"}
 	if got := told.take(t); !slices.Equal(got, want) {
 		t.Errorf("told of %v, want %v", got, want)
 	}
