@@ -160,6 +160,17 @@ func ChangesOf(n int, row func(i int) (Row, error)) ([]Change, error) {
 	return out, nil
 }
 
+// Verify fails with james.KindCorrupt where the row's JSON is not what its table, of
+// all those that there are, holds.
+func (r *Row) Verify() error {
+	if r.Table == TableSecrets {
+		_, err := decode[Secret](r.Table, r.Key, r.JSON)
+		return err
+	}
+	_, err := r.Change()
+	return err
+}
+
 // Change returns the change to the row. It fails with james.KindCorrupt where its JSON
 // is not what its table holds.
 func (r *Row) Change() (Change, error) {

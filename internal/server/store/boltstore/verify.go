@@ -58,7 +58,7 @@ func (v *verifier) table(t store.TableName) error {
 		}
 		seq, raw := parseRow(value)
 		row := store.Row{Table: t, Key: string(key), Seq: seq, JSON: raw}
-		if _, err := row.Change(); err != nil {
+		if err := row.Verify(); err != nil {
 			v.damaged(err)
 		}
 		if name := changes.Get(bytesOf(seq)); string(name) != string(t)+"\x00"+string(key) {
@@ -68,7 +68,7 @@ func (v *verifier) table(t store.TableName) error {
 	})
 }
 
-// rest looks at events and last-seen times.
+// rest looks at events, secrets and last-seen times.
 func (v *verifier) rest() error {
 	err := v.tx.Bucket(bucketEvents).ForEach(func(seq, raw []byte) error {
 		var e james.Event
@@ -78,6 +78,21 @@ func (v *verifier) rest() error {
 			v.damaged(v.corrupt("decoding event %d: %w", number(seq), err))
 		}
 		return store.Alive(v.ctx)
+	})
+	if err != nil {
+		return err
+	}
+	err = v.tx.Bucket(bucketSecrets).ForEach(func(key, value []byte) error {
+		if len(value) < 8 {
+			v.damaged(v.corrupt("the secret %q is cut off", key))
+			return nil
+		}
+		seq, raw := parseRow(value)
+		row := store.Row{Table: store.TableSecrets, Key: string(key), Seq: seq, JSON: raw}
+		if err := row.Verify(); err != nil {
+			v.damaged(err)
+		}
+		return nil
 	})
 	if err != nil {
 		return err

@@ -31,6 +31,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"a row that the order has not", put("table-devices", "d7", number+"\x09{}"), []string{`devices "d7" is not in its place`, "has 4 rows and an order of 3"}},
 		{"a change without a row", put("changes", number+"\x08", "devices\x00d8"), []string{"has 3 rows and an order of 4"}},
 		{"an event that is no JSON", put("events", number+"\x01", "["), []string{"decoding event 1"}},
+		{"a secret that is no JSON", put("secrets", "keys", number+"\x01["), []string{"secret keys: decoding"}},
+		{"a secret that is cut off", put("secrets", "keys", "abc"), []string{`the secret "keys" is cut off`}},
 		{"a time that is cut off", put("seen", "d1", "abc"), []string{`the last-seen time of device "d1"`}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -197,7 +197,7 @@ func (s *Store) Verify(ctx context.Context, damaged func(error)) error {
 	defer s.mu.Unlock()
 	for id, r := range s.rows {
 		row := store.Row{Table: id.table, Key: id.key, Seq: r.seq, JSON: r.raw}
-		if _, err := row.Change(); err != nil {
+		if err := row.Verify(); err != nil {
 			damaged(err)
 		}
 	}

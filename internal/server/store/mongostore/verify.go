@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -13,8 +14,19 @@ import (
 // Verify implements store.Store. Entries of a log that cannot be decoded fail it, as
 // they fail every call.
 func (s *Store) Verify(ctx context.Context, damaged func(error)) error {
+	if err := verifyRows(ctx, s.rows, s.rowState, "", damaged); err != nil {
+		return err
+	}
+	if err := verifyRows(ctx, s.secrets.log, s.secrets.state.rowState, store.TableSecrets, damaged); err != nil {
+		return err
+	}
+	return s.verifyEvents(ctx, damaged)
+}
+
+// verifyRows looks at the rows of a log, all of that table where one is given.
+func verifyRows(ctx context.Context, log *replica, state *rowState, table store.TableName, damaged func(error)) error {
 	var rows map[rowID]row
-	if err := s.rows.read(ctx, func() { rows = maps.Clone(s.rowState.rows) }); err != nil {
+	if err := log.read(ctx, func() { rows = maps.Clone(state.rows) }); err != nil {
 		return err
 	}
 	for id, r := range rows {
@@ -23,14 +35,14 @@ func (s *Store) Verify(ctx context.Context, damaged func(error)) error {
 		}
 		raw, err := toJSON(r.body)
 		if err == nil {
-			changed := store.Row{Table: store.TableName(id.table), Key: id.key, Seq: r.seq, JSON: raw}
-			_, err = changed.Change()
+			row := store.Row{Table: cmp.Or(table, store.TableName(id.table)), Key: id.key, Seq: r.seq, JSON: raw}
+			err = row.Verify()
 		}
 		if err != nil {
 			damaged(err)
 		}
 	}
-	return s.verifyEvents(ctx, damaged)
+	return nil
 }
 
 func (s *Store) verifyEvents(ctx context.Context, damaged func(error)) error {

@@ -23,6 +23,7 @@ func verified(t *testing.T, s store.Store) {
 	roundTrip(t, s.Packets(), "p v1", james.Packet{Name: "p", Tags: james.MustTags("v1"), Added: at})
 	roundTrip(t, s.Desired(), "d1", james.Desired{Device: "d1", Revision: 3})
 	touch(t, s, map[string]time.Time{"d1": at, "e": at})
+	roundTrip(t, s.Secrets(), "keys", store.Secret{Keys: []store.Key{{Bytes: []byte("secret"), From: at}}})
 	verify("of a full one")
 	for i := range 10 {
 		remove(t, s, fmt.Sprint("d", i))
