@@ -17,7 +17,7 @@ type device struct {
 	seen     time.Time      // when it last polled
 	plan     *james.Plan    // nil where it is to be computed
 	handed   james.Digest   // ID of the plan that it was handed last
-	wake     chan struct{}  // of the poll that is held; nil where there is none
+	held     *Held          // the poll that is held; nil where there is none
 	// progress is what the device told last, here, of a plan; nil where it has not.
 	progress *james.Progress
 }
@@ -38,14 +38,6 @@ func (d *device) managed() bool { return d.desired != nil && !d.desired.Unset }
 func (d *device) changed() {
 	d.plan = nil
 	d.nudge()
-}
-
-// nudge lets the held poll look again, if there is one.
-func (d *device) nudge() {
-	select {
-	case d.wake <- struct{}{}:
-	default: // nobody waits, or somebody will look soon anyway
-	}
 }
 
 // damaged reports whether files of packets are not as they should be on the device,

@@ -105,7 +105,7 @@ type Fleet struct {
 	follower  follower
 	counters  counters
 	drain     func()
-	drained   chan struct{} // closed by drain
+	drained   chan struct{} // closed by drain, no poll is held then
 	planned   chan struct{} // holds an element where plans have changed
 	// uploads is held shared from the first commit of an upload's blobs until
 	// its packet is in the store, and exclusively where a blob is deleted.
@@ -134,7 +134,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 		unsaved:   make(map[string]time.Time),
 		unpacks:   make(chan struct{}, 1),
 	}
-	f.drain = sync.OnceFunc(func() { close(f.drained) })
+	f.drain = sync.OnceFunc(f.drainAll)
 	if err := f.refresh(ctx); err != nil {
 		return nil, err
 	}

@@ -7,9 +7,157 @@ import (
 	"github.com/trusch/jamesd/pkg/james"
 )
 
+// Held is a poll that is held until there is something to say. It costs a timer and
+// no goroutine: whoever changes something that the device's plan depends on has it
+// looked at again.
+type Held struct {
+	f      *Fleet
+	d      *device
+	req    james.PollRequest
+	wait   time.Duration
+	answer func(james.PollResponse)
+
+	// Guarded by Fleet.mu.
+	timer   *time.Timer
+	looking bool // a goroutine is about to look again
+	ended   bool
+}
+
+// Hold is Poll for a caller that does not wait: it returns either the answer, or a
+// Held, and then answer is called with it, once, in a goroutine of its own, unless
+// GiveUp was faster.
+func (f *Fleet) Hold(ctx context.Context, id string, req james.PollRequest, answer func(james.PollResponse)) (james.PollResponse, *Held, error) {
+	resp, held, err := f.begin(ctx, id, req, answer)
+	if held == nil {
+		f.counters.poll(&resp, err)
+	}
+	return resp, held, err
+}
+
+func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, answer func(james.PollResponse)) (james.PollResponse, *Held, error) {
+	if err := checkPoll(id, &req); err != nil {
+		return james.PollResponse{}, nil, err
+	}
+	if err := f.hear(ctx, id, req.Report); err != nil {
+		return james.PollResponse{}, nil, err
+	}
+	longest := int(james.MaxWait / time.Second)
+	wait := time.Duration(max(0, min(req.Wait, longest))) * time.Second
+	now := f.now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.cat.devices[id]
+	if d != nil {
+		d.supersede()
+		if d.reported != nil {
+			f.see(d, now)
+		}
+	}
+	resp := f.decide(d, &req)
+	t := f.turnOf(id, d, wait)
+	if wait == 0 || f.isDrained() || !idle(&resp) {
+		f.pace(&resp, t, wait)
+		return resp, nil, nil
+	}
+	if req.Report != nil {
+		req.Report = heard
+	}
+	h := &Held{f: f, d: d, req: req, wait: wait, answer: answer}
+	h.timer = time.AfterFunc(t.held(wait), func() { h.look(true) })
+	d.held = h
+	f.waiting++
+	return james.PollResponse{}, h, nil
+}
+
+// heard stands for a report in a poll that is held: it is in the catalogue by then,
+// and not needed twice.
+var heard = new(james.DeviceReport)
+
+// nudge lets the held poll look again, if there is one; Fleet.mu is held.
+func (d *device) nudge() {
+	if h := d.held; h != nil && !h.looking {
+		h.looking = true
+		go h.look(false)
+	}
+}
+
+// supersede ends the held poll, if there is one, as the device has come again;
+// Fleet.mu is held.
+func (d *device) supersede() {
+	if h := d.held; h != nil {
+		d.held = nil
+		go h.look(true)
+	}
+}
+
+// look answers the poll if there is something to say, or it is over.
+func (h *Held) look(over bool) {
+	resp, ok := h.decide(over)
+	if ok {
+		h.f.counters.poll(&resp, nil)
+		h.answer(resp)
+	}
+}
+
+// decide returns the answer, and false where the poll goes on being held or has ended
+// already.
+func (h *Held) decide(over bool) (resp james.PollResponse, ok bool) {
+	f := h.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h.looking = false
+	if h.ended {
+		return resp, false
+	}
+	known := h.d
+	if f.cat.devices[known.id] != known { // deleted meanwhile
+		known = nil
+	}
+	resp = f.decide(known, &h.req)
+	if !over && idle(&resp) {
+		return resp, false
+	}
+	h.end()
+	f.pace(&resp, f.turnOf(h.d.id, known, h.wait), h.wait)
+	return resp, true
+}
+
+// end forgets the poll; Fleet.mu is held.
+func (h *Held) end() {
+	h.ended = true
+	h.timer.Stop()
+	h.f.waiting--
+	if h.d.held == h {
+		h.d.held = nil
+	}
+}
+
+// GiveUp ends the poll, as there is nobody to answer any more. It returns false
+// where the answer is on its way.
+func (h *Held) GiveUp() bool {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	if h.ended {
+		return false
+	}
+	h.end()
+	h.f.counters.failed.Add(1)
+	return true
+}
+
 // Drain ends every held poll with an empty answer, and lets none be held from
 // now on: jamesd is about to stop.
 func (f *Fleet) Drain() { f.drain() }
+
+// drainAll is Drain, for once.
+func (f *Fleet) drainAll() {
+	close(f.drained)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range f.cat.devices {
+		d.supersede()
+	}
+}
 
 func (f *Fleet) isDrained() bool {
 	select {
@@ -17,86 +165,5 @@ func (f *Fleet) isDrained() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// hold answers the poll as soon as there is something to say, or at the end of its
-// time. A held poll costs a channel and a timer; whoever changes something that the
-// device's plan depends on sends to the channel, and the poll looks again.
-func (f *Fleet) hold(ctx context.Context, id string, req *james.PollRequest, wait time.Duration) (james.PollResponse, error) {
-	var wake chan struct{}
-	if wait > 0 && !f.isDrained() {
-		wake = make(chan struct{}, 1)
-	}
-	d, resp, held := f.enter(id, req, wait, wake)
-	if d == nil {
-		return resp, nil
-	}
-	defer f.leave(d, wake)
-	timer := time.NewTimer(held)
-	defer timer.Stop()
-	for {
-		over := true
-		select {
-		case <-wake:
-			over = false
-		case <-timer.C:
-		case <-f.drained:
-		case <-ctx.Done():
-			return james.PollResponse{}, james.Errorf(james.KindInterrupted, "poll of "+id, "ended while it was held: %w", context.Cause(ctx))
-		}
-		resp, current := f.again(d, req, wait, wake)
-		if over || !current || !idle(&resp) {
-			return resp, nil
-		}
-	}
-}
-
-// enter returns the first answer. With a device it is not the last one: wake is
-// sent to when it may be another, until leave, and the poll is held for that long.
-func (f *Fleet) enter(id string, req *james.PollRequest, wait time.Duration, wake chan struct{}) (*device, james.PollResponse, time.Duration) {
-	now := f.now()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d := f.cat.devices[id]
-	if d != nil {
-		d.nudge() // an earlier poll sees that it is not the current one
-		d.wake = nil
-		if d.reported != nil {
-			f.see(d, now)
-		}
-	}
-	resp := f.decide(d, req)
-	t := f.turnOf(id, d, wait)
-	if wake == nil || !idle(&resp) {
-		f.pace(&resp, t, wait)
-		return nil, resp, 0
-	}
-	d.wake = wake
-	f.waiting++
-	return d, resp, t.held(wait)
-}
-
-// again returns the answer as it is now, and whether the poll of wake is still
-// the device's last one.
-func (f *Fleet) again(d *device, req *james.PollRequest, wait time.Duration, wake chan struct{}) (resp james.PollResponse, current bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	current = d.wake == wake
-	known := d
-	if f.cat.devices[d.id] != d { // deleted meanwhile
-		known = nil
-	}
-	resp = f.decide(known, req)
-	f.pace(&resp, f.turnOf(d.id, known, wait), wait)
-	return resp, current
-}
-
-func (f *Fleet) leave(d *device, wake chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.waiting--
-	if d.wake == wake {
-		d.wake = nil
 	}
 }

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"time"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -18,28 +17,21 @@ import (
 // james.KindUnavailable where a new report cannot be stored, and with
 // james.KindInterrupted when ctx ends while the poll is held.
 func (f *Fleet) Poll(ctx context.Context, id string, req james.PollRequest) (james.PollResponse, error) {
-	resp, err := f.poll(ctx, id, &req)
-	f.counters.poll(&resp, err)
-	return resp, err
+	answered := make(chan james.PollResponse, 1)
+	resp, held, err := f.Hold(ctx, id, req, func(resp james.PollResponse) { answered <- resp })
+	if held == nil {
+		return resp, err
+	}
+	select {
+	case resp = <-answered:
+		return resp, nil
+	case <-ctx.Done():
+	}
+	if held.GiveUp() {
+		return resp, james.Errorf(james.KindInterrupted, "poll of "+id, "ended while it was held: %w", context.Cause(ctx))
+	}
+	return <-answered, nil
 }
-
-func (f *Fleet) poll(ctx context.Context, id string, req *james.PollRequest) (james.PollResponse, error) {
-	if err := checkPoll(id, req); err != nil {
-		return james.PollResponse{}, err
-	}
-	if err := f.hear(ctx, id, req.Report); err != nil {
-		return james.PollResponse{}, err
-	}
-	if req.Report != nil {
-		req.Report = heard
-	}
-	longest := int(james.MaxWait / time.Second)
-	return f.hold(ctx, id, req, time.Duration(max(0, min(req.Wait, longest)))*time.Second)
-}
-
-// heard stands for a report in a poll that is held: it is in the catalogue by then,
-// and not needed twice.
-var heard = new(james.DeviceReport)
 
 // idle reports whether the answer has nothing to say.
 func idle(resp *james.PollResponse) bool {
