@@ -20,6 +20,7 @@ import (
 	"github.com/trusch/jamesd/internal/server/cache"
 	"github.com/trusch/jamesd/internal/server/control"
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/parking"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/internal/server/tickets"
@@ -47,6 +48,7 @@ type jamesd struct {
 	keyed chan struct{}
 	key   func() // closes keyed
 
+	lot              *parking.Lot // nil where the system has no means for one
 	api, ops         *http.Server
 	apiConn, opsConn net.Listener // opsConn is nil where there is no listener for operators
 }
@@ -130,10 +132,14 @@ func listenError(flag string, err error) error {
 }
 
 func (d *jamesd) build() {
+	var err error
+	if d.lot, err = parking.New(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		d.log.WithError(err).Warn("held polls have goroutines")
+	}
 	d.metrics = newMetrics(d.tls, d.o.ca)
 	d.metrics.registry.MustRegister(d.collectors()...)
 	o := api.Options{
-		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Site: d.state.site.Load, Log: d.log, Admins: d.o.admins,
+		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Site: d.state.site.Load, Log: d.log, Admins: d.o.admins, Lot: d.lot,
 		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: d.metrics.observe,
 	}
 	handler := api.Handler
@@ -160,7 +166,7 @@ func (d *jamesd) serve(ctx context.Context) error {
 		case <-d.keyed:
 		case <-ctx.Done():
 		}
-		failed <- served(d.api.Serve(tls.NewListener(d.apiConn, d.tls)))
+		failed <- served(api.Serve(d.api, tls.NewListener(d.apiConn, d.tls), d.lot))
 	})
 	if d.opsConn != nil {
 		listeners.Go(func() { failed <- served(d.ops.Serve(d.opsConn)) })
@@ -206,6 +212,9 @@ func (d *jamesd) shutdown() {
 	if err := d.api.Shutdown(ctx); err != nil {
 		d.log.WithField("timeout", d.o.shutdownTimeout.String()).Warn("transfers cut short")
 		d.api.Close()
+	}
+	if d.lot != nil {
+		d.lot.Shutdown(ctx)
 	}
 }
 

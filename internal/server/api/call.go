@@ -39,6 +39,7 @@ type call struct {
 	saved   supply.Saved // by what was sent
 	swallow bool         // the rest of an answer that became a problem
 	cut     bool         // the answer must not look whole, as it failed in the middle
+	parked  bool         // somebody else answers
 }
 
 func (h *handler) newCall(w http.ResponseWriter, r *http.Request) *call {

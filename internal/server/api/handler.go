@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/parking"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/james"
@@ -35,6 +36,9 @@ type Options struct {
 	Admins []string
 	// MaxUpload bounds the body of an upload in bytes.
 	MaxUpload int64
+	// Lot, where set, is where connections are parked whose polls are held; Serve must
+	// get it, too. Otherwise each has its goroutines.
+	Lot *parking.Lot
 	// Observe, where set, is told of every request that has been answered.
 	Observe func(Observation)
 
@@ -197,6 +201,9 @@ func (c *call) parsePath() (err error) {
 
 // end recovers from a panic of the handler, and logs and counts the request.
 func (c *call) end() {
+	if c.parked {
+		return
+	}
 	var abort any
 	if p := recover(); p != nil {
 		if p != http.ErrAbortHandler {
@@ -211,13 +218,18 @@ func (c *call) end() {
 	if c.cut {
 		abort = http.ErrAbortHandler
 	}
-	took := c.api.o.Now().Sub(c.start)
-	c.api.log.write(c, took)
-	c.api.o.Observe(Observation{Route: c.pattern(), Status: c.status, Duration: took, In: c.body.read, Out: c.out, Way: c.way, Saved: c.saved})
+	c.account()
 	if c.cut {
 		abort = http.ErrAbortHandler
 	}
 	if abort != nil {
 		panic(abort)
 	}
+}
+
+// account logs and counts the request.
+func (c *call) account() {
+	took := c.api.o.Now().Sub(c.start)
+	c.api.log.write(c, took)
+	c.api.o.Observe(Observation{Route: c.pattern(), Status: c.status, Duration: took, In: c.body.read, Out: c.out, Way: c.way, Saved: c.saved})
 }

@@ -20,10 +20,17 @@ func poll(c *call, f *fleet.Fleet) error {
 	if req.Report != nil { // it may make events
 		ctx = fleet.WithRequest(ctx, c.id)
 	}
+	if req.Wait > 0 && c.api.o.Lot != nil {
+		return c.park(ctx, f, &req)
+	}
 	resp, err := f.Poll(ctx, c.caller.name, req)
 	if err != nil {
 		return err
 	}
+	return c.answerPoll(&resp)
+}
+
+func (c *call) answerPoll(resp *james.PollResponse) error {
 	h := c.Header()
 	h.Set(james.HeaderPollInterval, strconv.Itoa(resp.Interval))
 	h.Set(james.HeaderPollPause, strconv.FormatFloat(resp.Pause.Seconds(), 'f', 3, 64))

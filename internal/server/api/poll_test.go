@@ -76,36 +76,50 @@ func TestPoll(t *testing.T) {
 	}
 }
 
+// bothWays runs a test where held polls are parked, and where they have goroutines.
+func bothWays(t *testing.T, test func(t *testing.T, way func(*api.Options))) {
+	t.Run("parked", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(*api.Options) {})
+	})
+	t.Run("goroutines", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(o *api.Options) { o.Lot = nil })
+	})
+}
+
 // TestPollHeld: a held poll is answered as soon as there is something to do,
 // and when the server is about to stop.
 func TestPollHeld(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	packet := w.add(t, "hello", "v1", "hello")
-	held := func(device string) chan james.PollResponse {
-		req := w.synced(t, device)
-		req.Wait = 300
-		before := w.fleet.Stats().Waiting
-		answer := make(chan james.PollResponse, 1)
-		go func() {
-			resp, err := w.client(t, device).Poll(t.Context(), req)
-			if err != nil {
-				t.Error(err)
-			}
-			answer <- resp
-		}()
-		w.waiting(t, before+1)
-		return answer
-	}
-	one, two := held("device-1"), held("device-2")
-	w.want(t, "device-1", packet.App())
-	if resp := <-one; resp.Plan == nil {
-		t.Errorf("answered %+v", resp)
-	}
-	w.fleet.Drain()
-	if resp := <-two; resp.Plan != nil || resp.Resend || resp.Interval == 0 {
-		t.Errorf("answered %+v", resp)
-	}
+	bothWays(t, func(t *testing.T, way func(*api.Options)) {
+		w := newWorld(t, way)
+		packet := w.add(t, "hello", "v1", "hello")
+		held := func(device string) chan james.PollResponse {
+			req := w.synced(t, device)
+			req.Wait = 300
+			before := w.fleet.Stats().Waiting
+			answer := make(chan james.PollResponse, 1)
+			go func() {
+				resp, err := w.client(t, device).Poll(t.Context(), req)
+				if err != nil {
+					t.Error(err)
+				}
+				answer <- resp
+			}()
+			w.waiting(t, before+1)
+			return answer
+		}
+		one, two := held("device-1"), held("device-2")
+		w.want(t, "device-1", packet.App())
+		if resp := <-one; resp.Plan == nil {
+			t.Errorf("answered %+v", resp)
+		}
+		w.fleet.Drain()
+		if resp := <-two; resp.Plan != nil || resp.Resend || resp.Interval == 0 {
+			t.Errorf("answered %+v", resp)
+		}
+	})
 }
 
 // waiting waits until n polls are held.
@@ -123,36 +137,40 @@ func (w *world) waiting(t testing.TB, n int) {
 // TestPollHungUp: a device that hangs up frees its poll.
 func TestPollHungUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	req := w.synced(t, "device-1")
-	req.Wait = 300
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		_, err := w.client(t, "device-1").Poll(ctx, req)
-		done <- err
-	}()
-	w.waiting(t, 1)
-	cancel()
-	if err := <-done; james.KindOf(err) != james.KindInterrupted {
-		t.Errorf("the client got %v", err)
-	}
-	w.waiting(t, 0)
+	bothWays(t, func(t *testing.T, way func(*api.Options)) {
+		w := newWorld(t, way)
+		req := w.synced(t, "device-1")
+		req.Wait = 300
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, err := w.client(t, "device-1").Poll(ctx, req)
+			done <- err
+		}()
+		w.waiting(t, 1)
+		cancel()
+		if err := <-done; james.KindOf(err) != james.KindInterrupted {
+			t.Errorf("the client got %v", err)
+		}
+		w.waiting(t, 0)
+	})
 }
 
 // TestPollOutlivesStall: the limit on a body is none on the wait after it.
 func TestPollOutlivesStall(t *testing.T) {
 	t.Parallel()
-	const stall = 300 * time.Millisecond
-	w := newWorld(t, func(o *api.Options) { o.Stall = stall })
-	req := w.synced(t, "device-1")
-	req.Wait = 1
-	before := time.Now()
-	_, err := w.client(t, "device-1").Poll(t.Context(), req)
-	must(t, err)
-	if took := time.Since(before); took < time.Second {
-		t.Errorf("answered after %s", took)
-	}
+	bothWays(t, func(t *testing.T, way func(*api.Options)) {
+		const stall = 300 * time.Millisecond
+		w := newWorld(t, way, func(o *api.Options) { o.Stall = stall })
+		req := w.synced(t, "device-1")
+		req.Wait = 1
+		before := time.Now()
+		_, err := w.client(t, "device-1").Poll(t.Context(), req)
+		must(t, err)
+		if took := time.Since(before); took < time.Second {
+			t.Errorf("answered after %s", took)
+		}
+	})
 }
 
 // tap is a place between a client and the server where both TLS connections end;

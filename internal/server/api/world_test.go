@@ -24,6 +24,7 @@ import (
 	"github.com/trusch/jamesd/internal/server/blob/memblob"
 	"github.com/trusch/jamesd/internal/server/cache"
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/parking"
 	"github.com/trusch/jamesd/internal/server/store/memstore"
 	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/client"
@@ -89,6 +90,7 @@ type world struct {
 	cache *cache.Cache
 	log   *logtest.Hook
 	srv   *http.Server
+	lot   *parking.Lot // nil where polls are held by goroutines
 }
 
 func newWorld(t testing.TB, change ...func(*api.Options)) *world {
@@ -111,9 +113,14 @@ func newWorldOn(t testing.TB, blobs blob.Store, change ...func(*api.Options)) *w
 		Fleet: func() *fleet.Fleet { return f }, Supply: func() *supply.Supply { return streams },
 		Log: log, Admins: []string{"boss"},
 	}
+	if lot, err := parking.New(); err == nil { // nearly all that is tested, is tested with it
+		t.Cleanup(func() { lot.Shutdown(context.Background()) })
+		o.Lot = lot
+	}
 	for _, c := range change {
 		c(&o)
 	}
+	w.lot = o.Lot
 	w.serve(t, api.Handler(o), log)
 	return w
 }
@@ -136,7 +143,7 @@ func (w *world) serveAs(t testing.TB, cert string, h http.Handler, log logrus.Fi
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.srv.ServeTLS(l, "", "")
+		api.Serve(w.srv, tls.NewListener(l, conf), w.lot)
 	}()
 	t.Cleanup(func() {
 		w.srv.Close()
