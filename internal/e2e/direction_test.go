@@ -98,6 +98,7 @@ var pure = map[string][]string{
 	"internal/server/store":     {"pkg/james"},
 	"internal/server/blob":      {"pkg/james"},
 	"internal/server/cache":     {"pkg/james"},
+	"internal/server/parking":   nil,
 	"internal/server/timed":     {"internal/server/blob", "internal/server/store", "pkg/james"},
 	"internal/server/tickets":   {"internal/server/store", "pkg/james"},
 	"internal/server/site":      {"internal/server/cache", "pkg/client", "pkg/james"},

@@ -120,6 +120,7 @@ type server struct {
 func (m *machine) jamesd(b *testing.B, db string) *server {
 	b.Helper()
 	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0", "--db", db,
+		"--poll-interval", "10m", // no device has its turn while all of them are connecting
 		"--ca", m.pki+"/ca.crt", "--cert", m.pki+"/server.crt", "--key", m.pki+"/server.key"))
 	s := &server{process: p}
 	s.addr = p.line(b, `msg=listening addr="?([^ "]+)`)
