@@ -18,7 +18,7 @@ const (
 
 // NewServer returns a server for the handler of Handler: HTTP/1.1 over TLS as
 // conf says, which must demand and verify client certificates. It is to be
-// started with ServeTLS and empty file names. Its log lines go to l.
+// started with Serve. Its log lines go to l.
 func NewServer(h http.Handler, conf *tls.Config, l logrus.FieldLogger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

@@ -137,6 +137,7 @@ func (w *world) serveAs(t testing.TB, cert string, h http.Handler, log logrus.Fi
 	file := func(name string) string { return filepath.Join(certs, name) }
 	conf, err := pki.ServerTLS(file("ca.crt"), file(cert+".crt"), file(cert+".key"))
 	must(t, err)
+	conf.NextProtos = []string{"http/1.1"}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	w.addr, w.srv = l.Addr().String(), api.NewServer(h, conf, log)
