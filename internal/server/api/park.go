@@ -51,7 +51,7 @@ type parked struct {
 // an answer.
 func (c *call) park(ctx context.Context, f *fleet.Fleet, req *james.PollRequest) error {
 	p := &parked{api: c.api, id: c.id, start: c.start, caller: c.caller, route: c.route, remote: c.r.RemoteAddr, in: c.body.read}
-	resp, held, err := f.Hold(ctx, c.caller.name, *req, p.answer)
+	resp, held, err := f.HoldPoll(ctx, c.caller.name, *req, p.answer)
 	if err != nil {
 		return err
 	}

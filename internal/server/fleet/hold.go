@@ -23,10 +23,10 @@ type Held struct {
 	ended   bool
 }
 
-// Hold is Poll for a caller that does not wait: it returns either the answer, or a
+// HoldPoll is Poll for a caller that does not wait: it returns either the answer, or a
 // Held, and then answer is called with it, once, in a goroutine of its own, unless
 // GiveUp was faster.
-func (f *Fleet) Hold(ctx context.Context, id string, req james.PollRequest, answer func(james.PollResponse)) (james.PollResponse, *Held, error) {
+func (f *Fleet) HoldPoll(ctx context.Context, id string, req james.PollRequest, answer func(james.PollResponse)) (james.PollResponse, *Held, error) {
 	resp, held, err := f.begin(ctx, id, req, answer)
 	if held == nil {
 		f.counters.poll(&resp, err)

@@ -18,7 +18,7 @@ import (
 // james.KindInterrupted when ctx ends while the poll is held.
 func (f *Fleet) Poll(ctx context.Context, id string, req james.PollRequest) (james.PollResponse, error) {
 	answered := make(chan james.PollResponse, 1)
-	resp, held, err := f.Hold(ctx, id, req, func(resp james.PollResponse) { answered <- resp })
+	resp, held, err := f.HoldPoll(ctx, id, req, func(resp james.PollResponse) { answered <- resp })
 	if held == nil {
 		return resp, err
 	}
