@@ -26,7 +26,7 @@ func TestFollowEvents(t *testing.T) {
 		w.add("v1", "one")
 		ctx, cancel := context.WithCancel(t.Context())
 		out, ended := make(lines, 1000), make(chan int)
-		p, _ := w.process(strings.NewReader(""), []string{"list-events", "--follow", "--interval", "10ms", "-o", format})
+		p, _ := w.process(strings.NewReader(""), []string{"events", "--follow", "-o", format})
 		p.Out = out
 		go func() { ended <- ctl.Run(ctx, p, nil) }()
 		await := func(word string) {

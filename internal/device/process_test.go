@@ -176,7 +176,7 @@ func TestAgentThatIsKilled(t *testing.T) {
 	w.link.setDown(false)
 	check(t, os.WriteFile(w.path("root/go"), nil, 0o644))
 	events := func() (n int) {
-		all, err := w.fleet.Events(t.Context(), 0, 100)
+		all, err := w.fleet.Events(t.Context(), 0, 100, 0)
 		check(t, err)
 		for _, e := range all {
 			if e.Kind == james.EventReport && strings.Contains(e.Text, "interruption") {

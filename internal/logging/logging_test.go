@@ -65,3 +65,30 @@ func TestRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestRequests: a line about an error names the request that ended with it, unless it
+// names one already.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log, err := logging.New(&out, "info", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := james.Cannot("poll", "", james.Errorf(james.KindUnavailable, "x", "away").InRequest("abc-1"))
+	log.WithError(failed).Info("a")
+	log.WithError(failed).WithField("request", "own").Info("b")
+	log.WithError(james.Errorf(james.KindInternal, "x", "y")).Info("c")
+	log.Info("d")
+	var got []string
+	for dec := json.NewDecoder(&out); dec.More(); {
+		var line struct{ Request string }
+		if err := dec.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, line.Request)
+	}
+	if strings.Join(got, ",") != "abc-1,own,," {
+		t.Errorf("the lines name %q", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -56,10 +57,22 @@ func (c *Client) Plan(ctx context.Context, id string) (james.PlanResponse, error
 	return device[james.PlanResponse](ctx, c, "get the plan of", http.MethodGet, id, "/plan", nil)
 }
 
+// Status returns the fleet at a glance.
+func (c *Client) Status(ctx context.Context) (james.FleetStatus, error) {
+	var s james.FleetStatus
+	_, err := c.call(ctx, request{op: "get the status of the fleet", method: http.MethodGet, path: "/v1/status"}, &s)
+	return s, err
+}
+
 // Events returns the oldest limit events after the one of that number; 0 stands
-// for the beginning, and a limit of 0 for what the server finds reasonable.
-func (c *Client) Events(ctx context.Context, after uint64, limit int) ([]james.Event, error) {
-	r := request{op: "list events", method: http.MethodGet, path: "/v1/events", query: url.Values{}, limit: maxList}
+// for the beginning, and a limit of 0 for what the server finds reasonable. Where there
+// is none, the server holds the request up to wait, in whole seconds and at most
+// james.MaxWait, and answers with none after that.
+func (c *Client) Events(ctx context.Context, after uint64, limit int, wait time.Duration) ([]james.Event, error) {
+	r := request{op: "list events", method: http.MethodGet, path: "/v1/events", query: url.Values{}, limit: maxList, wait: wait}
+	if seconds := int(wait / time.Second); seconds > 0 {
+		r.query.Set("wait", strconv.Itoa(seconds))
+	}
 	if after > 0 {
 		r.query.Set("after", strconv.FormatUint(after, 10))
 	}

@@ -18,6 +18,14 @@ const (
 	EventDrift          EventKind = "drift"  // files of a device's packets have begun or ceased to differ, or to be damaged
 )
 
+// EventKinds returns all of them.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventPacketAdded, EventPacketReplaced, EventPacketDeleted, EventDesiredSet, EventDesiredDeleted,
+		EventDeviceSeen, EventDeviceDeleted, EventReport, EventDrift,
+	}
+}
+
 // Event is something that happened to the fleet.
 type Event struct {
 	// Seq orders events and grows; it has gaps.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"math"
+	"time"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/pkg/james"
@@ -64,6 +65,11 @@ func getPlan(c *call, f *fleet.Fleet) error {
 	return c.result(p, nil)
 }
 
+func getStatus(c *call, f *fleet.Fleet) error {
+	s, err := f.Overview(c.r.Context())
+	return c.result(s, err)
+}
+
 func listEvents(c *call, f *fleet.Fleet) error {
 	after, err := c.number("after", 0, math.MaxUint64)
 	if err != nil {
@@ -73,6 +79,10 @@ func listEvents(c *call, f *fleet.Fleet) error {
 	if err != nil {
 		return err
 	}
-	events, err := f.Events(c.r.Context(), after, int(limit))
+	wait, err := c.number("wait", 0, uint64(james.MaxWait/time.Second))
+	if err != nil {
+		return err
+	}
+	events, err := f.Events(c.r.Context(), after, int(limit), time.Duration(wait)*time.Second)
 	return list(c, events, err)
 }

@@ -205,10 +205,10 @@ func TestDescribedBodies(t *testing.T) {
 	doc, _ := describe(t)
 	bodies := []any{
 		james.AddPacketRequest{}, james.AddPacketResponse{}, james.App{}, james.Archive{}, james.BlobsOffer{}, james.BlobsRequest{}, james.Contents{}, james.Cost{}, james.Difference{}, james.EntryDifference{}, james.ScriptDifference{}, james.Candidate{}, james.Change{}, james.Desired{},
-		james.DeviceReport{}, james.DeviceStatus{}, james.Drift{}, james.Entry{}, james.Event{}, james.Explanation{}, james.Health{},
+		james.DeviceReport{}, james.DeviceStatus{}, james.Drift{}, james.Entry{}, james.Event{}, james.Explanation{}, james.FleetStatus{}, james.Glance{}, james.Health{},
 		james.Manifest{}, james.Packet{},
-		james.Plan{}, james.PlanResponse{}, james.PollRequest{}, james.PollResponse{}, james.Problem{}, james.ProblemDetails{}, james.Progress{},
-		james.Report{}, james.SetDesiredRequest{}, james.SetDesiredResponse{}, james.State{}, james.Step{}, james.Wants{}, james.Waiting{},
+		james.Plan{}, james.PlanResponse{}, james.PollRequest{}, james.PollResponse{}, james.PollStatus{}, james.Problem{}, james.ProblemDetails{}, james.Progress{},
+		james.Report{}, james.Rollout{}, james.SetDesiredRequest{}, james.SetDesiredResponse{}, james.State{}, james.Step{}, james.Wants{}, james.Waiting{},
 	}
 	for _, body := range bodies {
 		typ := reflect.TypeOf(body)

@@ -69,6 +69,7 @@ var routes = []Route{
 	{Method: "DELETE", Path: "/v1/devices/{id}/desired", Access: Admin, Op: "delete the desired state of", Change: true, handle: deleteDesired},
 	{Method: "GET", Path: "/v1/devices/{id}/plan", Access: Admin, Op: "get the plan of", handle: getPlan},
 
-	{Method: "GET", Path: "/v1/events", Access: Admin, Op: "list events", Query: []string{"after", "limit"}, handle: listEvents},
+	{Method: "GET", Path: "/v1/events", Access: Admin, Op: "list events", Query: []string{"after", "limit", "wait"}, handle: listEvents},
+	{Method: "GET", Path: "/v1/status", Access: Admin, Op: "get the status of the fleet", handle: getStatus},
 	{Method: "GET", Path: "/v1/openapi.yaml", Access: Device | Admin, Op: "get the description of the API", handle: getDescription, alone: true},
 }

@@ -132,7 +132,7 @@ func TestSchedule(t *testing.T) {
 	if known := must(w.Poll(t.Context(), "d1", james.PollRequest{Report: r, Known: plan.ID, KnownRevision: 2})); known.Plan == nil {
 		t.Error("a device that knows the plan of another revision does not get the new schedule")
 	}
-	events := must(w.Events(t.Context(), 0, 0))
+	events := must(w.Events(t.Context(), 0, 0, 0))
 	if text := events[len(events)-1].Text; !strings.HasSuffix(text, ": a v1; apply now, urgent") {
 		t.Errorf("the event says %q", text)
 	}

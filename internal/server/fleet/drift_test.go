@@ -75,7 +75,7 @@ func (w *world) short(id string, r *james.DeviceReport) james.PollResponse {
 func (w *world) driftEvents() []string {
 	w.t.Helper()
 	var out []string
-	for _, e := range must(w.Events(w.t.Context(), 0, 100)) {
+	for _, e := range must(w.Events(w.t.Context(), 0, 100, 0)) {
 		if e.Kind == james.EventDrift {
 			out = append(out, e.Text)
 		}

@@ -14,11 +14,35 @@ const MaxEvents = 1000
 
 // Events returns the oldest limit events after the one numbered after, in order.
 // A limit out of 1 to MaxEvents means MaxEvents.
-func (f *Fleet) Events(ctx context.Context, after uint64, limit int) ([]james.Event, error) {
+//
+// Where there is none it waits for one up to wait, at most james.MaxWait, whichever
+// jamesd on the store appends it, and then returns none.
+func (f *Fleet) Events(ctx context.Context, after uint64, limit int, wait time.Duration) ([]james.Event, error) {
 	if limit < 1 || limit > MaxEvents {
 		limit = MaxEvents
 	}
-	return f.o.Store.ListEvents(ctx, after, limit)
+	if wait <= 0 {
+		return f.o.Store.ListEvents(ctx, after, limit)
+	}
+	defer f.watch.enter(after)()
+	timer := time.NewTimer(min(wait, james.MaxWait))
+	defer timer.Stop()
+	for over := f.isDrained(); ; {
+		more := f.watch.told() // before it looks, lest it misses what comes meanwhile
+		events, err := f.o.Store.ListEvents(ctx, after, limit)
+		if err != nil || len(events) > 0 || over {
+			return events, err
+		}
+		select {
+		case <-more:
+		case <-timer.C:
+			over = true
+		case <-f.drained:
+			over = true
+		case <-ctx.Done():
+			return nil, james.Errorf(james.KindInterrupted, "events", "waiting for them was stopped: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // eventTimeout is for writing an event after what it tells of, when the caller
@@ -44,7 +68,9 @@ func (f *Fleet) event(ctx context.Context, e james.Event) {
 	defer cancel()
 	if _, err := f.o.Store.AppendEvent(ctx, e); err != nil {
 		log.WithError(err).WithField("kind", james.KindOf(err)).Warn("event is lost")
+		return
 	}
+	f.watch.tell()
 }
 
 type requestKey struct{}

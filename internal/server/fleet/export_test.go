@@ -19,3 +19,6 @@ func TryUsed(n int, in, out []james.Digest) (missing, wrong int) {
 	}
 	return missing, wrong
 }
+
+// Look makes an overview, however new the last one is.
+func Look(f *Fleet) *james.FleetStatus { return f.look() }

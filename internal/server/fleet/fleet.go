@@ -104,6 +104,10 @@ type Fleet struct {
 	intervals []tagInterval
 	follower  follower
 	counters  counters
+	watch     watch
+	rate      rate
+	// overviews is locked before mu where both are.
+	overviews overviews
 	drain     func()
 	drained   chan struct{} // closed by drain, no poll is held then
 	planned   chan struct{} // holds an element where plans have changed

@@ -21,6 +21,8 @@ const (
 func (f *Fleet) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { f.every(ctx, f.o.FollowInterval, "follow", limited(followTimeout, f.refresh)) })
+	wg.Go(func() { f.every(ctx, f.o.FollowInterval, "watch-events", limited(followTimeout, f.watchEvents)) })
+	wg.Go(func() { f.every(ctx, rateEvery, "rate", f.sampleRate) })
 	wg.Go(func() { f.every(ctx, f.o.SeenInterval, "save-seen", limited(saveTimeout, f.saveSeen)) })
 	wg.Go(func() { f.every(ctx, f.o.CollectInterval, "collect", f.collect) })
 	wg.Go(func() { f.unpackAlways(ctx) })

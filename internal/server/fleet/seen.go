@@ -43,7 +43,12 @@ func (f *Fleet) loadSeen(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	n := 0
 	for id, t := range seen {
+		if n++; n%100 == 0 { // polls go on meanwhile
+			f.mu.Unlock()
+			f.mu.Lock()
+		}
 		if d := f.cat.devices[id]; d != nil && t.After(d.seen) {
 			d.seen = t
 		}

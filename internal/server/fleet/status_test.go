@@ -232,8 +232,8 @@ func TestEventsAreBounded(t *testing.T) {
 	for range 3 {
 		check(t, second(w.upload("a v1", time.Now().String(), true)))
 	}
-	first := must(w.Events(t.Context(), 0, 2))
-	rest := must(w.Events(t.Context(), first[1].Seq, -1))
+	first := must(w.Events(t.Context(), 0, 2, 0))
+	rest := must(w.Events(t.Context(), first[1].Seq, -1, 0))
 	if len(first) != 2 || len(rest) != 1 || rest[0].Seq <= first[1].Seq {
 		t.Errorf("events %+v, then %+v", first, rest)
 	}

@@ -240,7 +240,7 @@ func (w *world) device(id string) james.DeviceStatus {
 // empty.
 func (w *world) events() []string {
 	w.t.Helper()
-	list, err := w.Events(w.t.Context(), 0, 0)
+	list, err := w.Events(w.t.Context(), 0, 0, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
