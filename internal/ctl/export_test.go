@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/trusch/jamesd/internal/config"
+	"github.com/trusch/jamesd/pkg/james"
 )
 
 // Run is Main with a context in place of signals, and a clock.
@@ -32,3 +33,13 @@ var (
 	Clean       = clean
 	Address     = address
 )
+
+// View returns the lines that top shows of s on a terminal of that size.
+func View(s *james.FleetStatus, server string, now time.Time, width, height int) []string {
+	t := &top{server: server, now: func() time.Time { return now }, status: s}
+	var lines []string
+	for _, l := range t.view(width, height) {
+		lines = append(lines, l.text)
+	}
+	return lines
+}

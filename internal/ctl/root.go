@@ -61,7 +61,7 @@ func (p *program) root() *cobra.Command {
 	}
 	add(groupPackets, p.buildPacketCommand(), p.addPacketCommand(), p.listPacketsCommand(), p.getPacketCommand(), p.diffCommand(), p.deletePacketCommand())
 	add(groupDevices, p.listDevicesCommand(), p.getDeviceCommand(), p.getStateCommand(), p.getDesiredStateCommand(),
-		p.setDesiredStateCommand(), p.deleteDesiredStateCommand(), p.explainCommand(), p.deleteDeviceCommand(), p.listEventsCommand())
+		p.setDesiredStateCommand(), p.deleteDesiredStateCommand(), p.explainCommand(), p.deleteDeviceCommand(), p.listEventsCommand(), p.topCommand())
 	add(groupTools, p.pkiCommand(), p.completionCommand(), p.versionCommand())
 	return root
 }

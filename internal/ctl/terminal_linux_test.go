@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -63,5 +64,53 @@ func TestProgressOnATerminal(t *testing.T) {
 		if screen := string(<-shown); r.code != 0 || !strings.Contains(screen, "\r") || strings.Contains(screen, "jamesd-ctl:") {
 			t.Errorf("%q: %+v, on the screen: %q", args, r, screen)
 		}
+	}
+}
+
+// TestTopOnATerminal: it draws on the terminal's other screen, goes on with what
+// happens and with the terminal's size, and leaves the terminal as it was.
+func TestTopOnATerminal(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"q", "\x03"} {
+		w := newWorld(t)
+		master, slave := terminal(t)
+		resize := func(rows, columns uint16) {
+			w.check(unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}))
+		}
+		resize(24, 80)
+		before, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+		w.check(err)
+		p, _ := w.process(slave, []string{"top", "--interval", "500ms"})
+		p.Out = slave
+		ended := make(chan int, 1)
+		go func() { ended <- ctl.Run(t.Context(), p, time.Now) }()
+		shown := ""
+		await := func(text string) {
+			t.Helper()
+			for b := make([]byte, 4096); !strings.Contains(shown, text); {
+				n, err := master.Read(b)
+				w.check(err)
+				shown += string(b[:n])
+			}
+			_, shown, _ = strings.Cut(shown, text)
+		}
+		await("\x1b[?1049h\x1b[?25l")
+		await("0 devices, 0 packets")
+		w.device()
+		await("1 device, 0 packets")
+		resize(24, 40)
+		await("jamesd")
+		_, err = master.WriteString(key)
+		w.check(err)
+		await("\x1b[?25h\x1b[?1049l")
+		if code := <-ended; code != 0 {
+			t.Errorf("%q ended it with %d", key, code)
+		}
+		after, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+		w.check(err)
+		if *after != *before {
+			t.Errorf("the terminal was %+v, and is %+v", before, after)
+		}
+		slave.Close()
 	}
 }
