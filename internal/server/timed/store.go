@@ -31,6 +31,11 @@ func (s *timedStore) Desired() store.Table[james.Desired] {
 	return table[james.Desired]{s.Store.Desired(), s.observe}
 }
 
+// Secrets implements store.Store.
+func (s *timedStore) Secrets() store.Table[store.Secret] {
+	return table[store.Secret]{s.Store.Secrets(), s.observe}
+}
+
 // Changes implements store.Store.
 func (s *timedStore) Changes(ctx context.Context, since store.Cursor) (_ []store.Change, _ store.Cursor, err error) {
 	defer s.observe.since("changes", time.Now(), &err)

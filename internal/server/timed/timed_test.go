@@ -71,6 +71,7 @@ func TestStoreCalls(t *testing.T) {
 	s.Packets().Get(ctx, "x")
 	s.Devices().Update(ctx, "d", func(*james.Device) (*james.Device, error) { return &james.Device{ID: "d"}, nil })
 	s.Desired().Get(ctx, "d")
+	s.Secrets().Get(ctx, "s")
 	s.Changes(ctx, store.Cursor{})
 	s.Touch(ctx, map[string]time.Time{"d": time.Unix(1, 0)})
 	s.Seen(ctx)
@@ -81,7 +82,7 @@ func TestStoreCalls(t *testing.T) {
 	s.Ping(ctx)
 	s.Close()
 	s.Ping(ctx)
-	want := []string{"get!", "update", "get!", "changes", "touch", "seen", "forget", "append-event", "list-events", "verify", "ping", "ping!"}
+	want := []string{"get!", "update", "get!", "get!", "changes", "touch", "seen", "forget", "append-event", "list-events", "verify", "ping", "ping!"}
 	if got := told.take(t); !slices.Equal(got, want) {
 		t.Errorf("told of %v, want %v", got, want)
 	}
