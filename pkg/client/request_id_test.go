@@ -22,7 +22,9 @@ func TestRequestIDs(t *testing.T) {
 		inErr  bool
 	}{
 		{"answered", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"id":"d"}`) }, 200, false},
-		{"refused", func(w http.ResponseWriter, _ *http.Request) { problem(w, 503, `{"kind":"unavailable","detail":"away"}`) }, 503, true},
+		{"refused", func(w http.ResponseWriter, _ *http.Request) {
+			problem(w, 503, `{"kind":"unavailable","detail":"away"}`)
+		}, 503, true},
 		{"answered by something else", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, 502, true},
 		{"hung up on", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, true},
 		{"cut off in the middle", func(w http.ResponseWriter, _ *http.Request) {
