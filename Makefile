@@ -40,8 +40,8 @@ crash: ## kill, fail and cut off the agent at every operation of many plans (doc
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go test -c -o "$$dir/crash.test" ./internal/device/txn; \
 	 JAMES_CRASH='$(or $(CRASH),all)' JAMES_CRASH_SEED='$(SEED)' "$$dir/crash.test" -test.run '^TestCrash$$' -test.timeout 4h
 
-kill: ## kill jamesd KILLS times under uploads, desired states and reports, on each store; SEED=n chooses the moments
-	JAMES_TEST_KILLS='$(KILLS)' JAMES_TEST_KILL_SEED='$(SEED)' go test -count 1 -timeout 4h -run '^TestKill$$' -v ./internal/server
+kill: ## kill jamesd KILLS times under uploads, desired states and reports, on each store, also one of three that share one; SEED=n chooses the moments (docs/crash.md)
+	JAMES_TEST_KILLS='$(KILLS)' JAMES_TEST_KILL_SEED='$(SEED)' go test -count 1 -timeout 4h -run '^TestKill' -v ./internal/server
 
 e2e: ## the end-to-end scripts on the real programs only
 	go test -race ./internal/e2e

@@ -33,9 +33,7 @@ func TestKill(t *testing.T) {
 	if seed == 0 {
 		seed = rand.IntN(1 << 30)
 	}
-	for i := range victims {
-		must(t, pki.AddClient(certs, fmt.Sprint("victim-", i)))
-	}
+	victimCertificates(t)
 	for _, row := range []struct {
 		name string
 		db   func(t *testing.T) string
@@ -55,6 +53,18 @@ func TestKill(t *testing.T) {
 		})
 	}
 }
+
+// victimCertificates makes those of the devices, once.
+func victimCertificates(t *testing.T) {
+	t.Helper()
+	victimsOnce.Do(func() {
+		for i := range victims {
+			check(pki.AddClient(certs, fmt.Sprint("victim-", i)))
+		}
+	})
+}
+
+var victimsOnce sync.Once
 
 func setting(t *testing.T, name string, standard int) int {
 	text := os.Getenv(name)

@@ -146,9 +146,9 @@ func TestHold(t *testing.T) {
 		check(t, w.DeletePacket(t.Context(), "alice", gone.Digest, false))
 		first, second := w.Hold(), w.Hold()
 		defer w.run()()
-		time.Sleep(5 * time.Hour)
+		time.Sleep(3 * time.Hour)
 		first()
-		time.Sleep(5 * time.Hour)
+		time.Sleep(3 * time.Hour)
 		if n := len(digests(t, w.blobs)); n != 3 {
 			t.Errorf("%d blobs are left", n)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -43,6 +44,42 @@ func TestCollect(t *testing.T) {
 		}
 		_, err := abandoned.Commit(t.Context(), james.Digest{})
 		wantError(t, err, james.KindInterrupted)
+	})
+}
+
+// TestCollectAfterAKilledUpload: what an upload has stored at a jamesd that is gone is
+// collected by another, and nobody has seen a packet.
+func TestCollectAfterAKilledUpload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(o *fleet.Options) { o.SweepAge = 3 * time.Hour })
+		dead := join(t, w.store, w.blobs)
+		packed, _ := sizesTar(t, 10, 1_500_000, 2_000_000)
+		r, half := io.Pipe()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, err := dead.AddPacket(t.Context(), "alice", james.AddPacketRequest{Name: "a"}, r)
+			wantError(t, err, james.KindInterrupted)
+		}()
+		if _, err := half.Write(packed[:len(packed)-1_000_000]); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := len(digests(t, w.blobs)); n == 0 {
+			t.Error("nothing is stored yet, so this shows nothing")
+		}
+		defer w.run()()
+		time.Sleep(3 * time.Hour)
+		if n := len(digests(t, w.blobs)); n != 0 {
+			t.Errorf("%d of its blobs stay", n)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := len(w.Packets()); n != 0 {
+			t.Errorf("there are %d packets", n)
+		}
+		half.CloseWithError(io.ErrUnexpectedEOF)
+		<-ended
 	})
 }
 

@@ -304,3 +304,17 @@ func TestGone(t *testing.T) {
 		}
 	}
 }
+
+// TestReadError: a place of the disk that cannot be read is damage of the blob, which
+// can be mended; all else is a store that does not answer.
+func TestReadError(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	for cause, want := range map[error]james.Kind{
+		&fs.PathError{Op: "read", Err: syscall.EIO}:    james.KindCorrupt,
+		&fs.PathError{Op: "open", Err: syscall.EACCES}: james.KindUnavailable,
+		&fs.PathError{Op: "open", Err: syscall.EMFILE}: james.KindUnavailable,
+	} {
+		blobtest.Kind(t, dirblob.ReadError(s, james.DigestOf(nil), cause), want)
+	}
+}

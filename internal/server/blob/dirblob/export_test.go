@@ -1,6 +1,9 @@
 package dirblob
 
-import "github.com/trusch/jamesd/internal/server/blob"
+import (
+	"github.com/trusch/jamesd/internal/server/blob"
+	"github.com/trusch/jamesd/pkg/james"
+)
 
 // FailWrites lets w write n more bytes and then fail with err, as a disk does.
 func FailWrites(w blob.Writer, n int, err error) {
@@ -25,4 +28,9 @@ func (f *failing) Write(p []byte) (int, error) {
 		err = f.err
 	}
 	return n, err
+}
+
+// ReadError returns what an error means that came of reading a blob.
+func ReadError(s blob.Store, digest james.Digest, err error) error {
+	return s.(*store).openError(digest, err)
 }

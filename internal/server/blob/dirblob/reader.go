@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/trusch/jamesd/internal/server/blob"
@@ -82,6 +83,8 @@ func (s *store) openError(digest james.Digest, err error) error {
 		return s.missing(digest)
 	case errors.Is(err, packed.ErrDamaged):
 		return s.corrupt(digest, "is damaged: %w", err)
+	case errors.Is(err, syscall.EIO): // others can be read: List and Ping fail where the disk is gone
+		return s.corrupt(digest, "cannot be read: %w", syscall.EIO)
 	}
 	return s.failed(err)
 }
