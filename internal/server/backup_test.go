@@ -83,7 +83,7 @@ func TestKilledUpload(t *testing.T) {
 	db := t.TempDir()
 	p := run(t, nil, standard(db)...)
 	p.logged(t, "ready")
-	content := versionOf(t, "half", 3)                                                  // small contents, then a large one
+	content := versionOf(t, "half", 3, 1_200_000)                                       // small contents, then a large one
 	content = append(content[:len(content)-1024], tarOf(t, string(noise(2, 5<<20)))...) // without the end of the first
 	r, w := io.Pipe()
 	done := make(chan error, 1)

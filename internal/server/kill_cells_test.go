@@ -19,7 +19,7 @@ import (
 func (k *killing) connect(w *killWorld) {
 	var cells []*cell
 	for i := range names {
-		cells = append(cells, packetCell(k.t, w, fmt.Sprint("packet-", i)))
+		cells = append(cells, packetCell(w, fmt.Sprint("packet-", i), func(name string, n int) []byte { return versionOf(k.t, name, n, k.large) }))
 	}
 	for i := range victims {
 		cells = append(cells, desiredCell(w, i), reportedCell(w, i), transactionCell(w, i))
@@ -31,7 +31,7 @@ func (k *killing) connect(w *killWorld) {
 }
 
 // packetCell is the version of a packet, 0 for none. Version 1 stands for its deletion.
-func packetCell(t *testing.T, w *killWorld, name string) *cell {
+func packetCell(w *killWorld, name string, version func(name string, n int) []byte) *cell {
 	find := func(ctx context.Context) (*james.Packet, error) {
 		all, err := w.admin.Packets(ctx, name)
 		if err != nil || len(all) == 0 {
@@ -43,7 +43,7 @@ func packetCell(t *testing.T, w *killWorld, name string) *cell {
 		name: name, packet: true,
 		change: func(ctx context.Context, n int) error {
 			if n > 1 {
-				_, err := w.admin.AddPacket(ctx, james.AddPacketRequest{Name: name, Replace: true}, bytes.NewReader(versionOf(t, name, n)))
+				_, err := w.admin.AddPacket(ctx, james.AddPacketRequest{Name: name, Replace: true}, bytes.NewReader(version(name, n)))
 				return err
 			}
 			p, err := find(ctx)
@@ -64,7 +64,7 @@ func packetCell(t *testing.T, w *killWorld, name string) *cell {
 			defer r.Close()
 			raw, err := io.ReadAll(r)
 			for n := 2; n <= versions && err == nil; n++ {
-				if bytes.Equal(raw, versionOf(t, name, n)) {
+				if bytes.Equal(raw, version(name, n)) {
 					return n, nil
 				}
 			}
@@ -74,9 +74,9 @@ func packetCell(t *testing.T, w *killWorld, name string) *cell {
 	}
 }
 
-// versionOf returns the archive of a packet: contents that others have too, small and
-// large ones, and one of its own.
-func versionOf(t *testing.T, name string, n int) []byte {
+// versionOf returns the archive of a packet: contents that others have too, of large
+// bytes and less, and one of its own.
+func versionOf(t *testing.T, name string, n, large int) []byte {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	add := func(file string, content []byte) {
@@ -86,10 +86,10 @@ func versionOf(t *testing.T, name string, n int) []byte {
 	}
 	add("own", []byte(name+" "+strconv.Itoa(n)))
 	for i := range 4 {
-		add(fmt.Sprint("small", i), noise(n+i, 20_000))
+		add(fmt.Sprint("small", i), noise(n+i, large/50))
 	}
 	if n%3 == 0 {
-		add("large", noise(n, 1_200_000))
+		add("large", noise(n, large))
 	}
 	must(t, w.Close())
 	return buf.Bytes()

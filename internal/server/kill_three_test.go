@@ -32,7 +32,7 @@ func TestKillOneOfThree(t *testing.T) {
 	kills := setting(t, envKills, 3)
 	seed := setting(t, envSeed, rand.IntN(1<<30))
 	victimCertificates(t)
-	k := &three{killing: &killing{t: t, db: mongodtest.URI(t), seed: uint64(seed)}}
+	k := &three{killing: &killing{t: t, db: mongodtest.URI(t), seed: uint64(seed), large: 300_000}}
 	for i := range k.servers {
 		k.start(i)
 	}
@@ -68,7 +68,7 @@ func (k *three) start(i int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.servers[i] = p
-	own := &killing{t: k.t}
+	own := &killing{t: k.t, large: k.large}
 	own.connect(k.worldOf(i))
 	k.cells[i] = own.cells
 }
