@@ -46,7 +46,7 @@ func TestKill(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			k := &killing{t: t, db: row.db(t), seed: uint64(seed), life: row.life, large: row.large}
+			k := &killing{t: t, db: row.db(t), seed: uint64(seed), life: row.life, large: row.large, cache: t.TempDir()}
 			for n := range kills {
 				k.round(n)
 			}
@@ -81,7 +81,7 @@ func setting(t *testing.T, name string, standard int) int {
 // killing is a jamesd that is killed, and what it must know.
 type killing struct {
 	t            *testing.T
-	db           string
+	db, cache    string
 	seed         uint64
 	cells        []*cell
 	life         time.Duration
@@ -113,11 +113,11 @@ const (
 func (k *killing) round(n int) {
 	random := rand.New(rand.NewPCG(k.seed, uint64(n)))
 	if random.IntN(8) == 0 { // at any moment of its start
-		p := run(k.t, nil, standard(k.db)...)
+		p := run(k.t, nil, append(standard(k.db), "--cache-dir", k.cache)...)
 		time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
 		k.kill(p)
 	}
-	p := run(k.t, nil, standard(k.db)...)
+	p := run(k.t, nil, append(standard(k.db), "--cache-dir", k.cache)...)
 	p.logged(k.t, "ready")
 	w := &killWorld{admin: p.client(k.t, "root")}
 	for i := range victims {
