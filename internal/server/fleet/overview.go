@@ -76,12 +76,15 @@ func (o *overviews) follow(ctx context.Context, f *Fleet) error {
 func (f *Fleet) look() *james.FleetStatus {
 	l := &look{
 		now:      f.now(),
-		rollouts: make(map[james.Digest]*james.Rollout), have: make(map[james.Digest]int),
+		rollouts: make(map[james.Digest]*james.Rollout),
 		s: james.FleetStatus{
 			Devices: make(map[james.Condition]int), Results: make(map[james.Result]int), ResultsWithin: int(resultsWithin / time.Second),
 		},
 	}
 	f.each(func(d *device) { l.take(d, f.wantedPlan(d), f.isSilent(d, l.now)) })
+	if len(l.rollouts) > 0 {
+		f.each(l.count)
+	}
 	f.mu.Lock()
 	l.s.Packets = len(f.cat.packets)
 	f.mu.Unlock()
@@ -116,7 +119,6 @@ type look struct {
 	troubled []trouble
 	working  []string
 	rollouts map[james.Digest]*james.Rollout
-	have     map[james.Digest]int
 }
 
 // trouble is a device with which something is wrong.
@@ -166,17 +168,14 @@ func (l *look) take(d *device, plan *james.Plan, silent bool) {
 		l.working = append(l.working, d.id)
 	}
 	if d.reported != nil {
-		l.takeApps(d.reported, plan, c)
+		l.takePlan(d.reported, plan, c)
 	}
 }
 
-// takeApps takes in what a device has and is to get.
-func (l *look) takeApps(d *james.Device, plan *james.Plan, c james.Condition) {
+// takePlan takes in how a device's last plan ended, and what it is to get.
+func (l *look) takePlan(d *james.Device, plan *james.Plan, c james.Condition) {
 	if r := d.Report; r != nil && l.now.Sub(r.Ended) <= resultsWithin {
 		l.s.Results[r.Result]++
-	}
-	for i := range d.Apps {
-		l.have[d.Apps[i].Digest]++
 	}
 	if plan == nil {
 		return
@@ -197,11 +196,22 @@ func (l *look) takeApps(d *james.Device, plan *james.Plan, c james.Condition) {
 	}
 }
 
+// count counts a device for the rollouts of what it has; Fleet.mu is held.
+func (l *look) count(d *device) {
+	if d.reported == nil {
+		return
+	}
+	for i := range d.reported.Apps {
+		if r := l.rollouts[d.reported.Apps[i].Digest]; r != nil {
+			r.Have++
+		}
+	}
+}
+
 // furthest returns the rollouts of the most devices.
 func (l *look) furthest() []james.Rollout {
 	out := make([]james.Rollout, 0, len(l.rollouts))
 	for _, r := range l.rollouts {
-		r.Have = l.have[r.Digest]
 		out = append(out, *r)
 	}
 	slices.SortFunc(out, func(a, b james.Rollout) int {
