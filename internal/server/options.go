@@ -38,6 +38,8 @@ type options struct {
 	pollIntervalOf  []string
 	shutdownTimeout time.Duration
 
+	maxConnections int
+
 	maxArchive    size
 	maxPacketSize size
 	allowDevices  bool
@@ -81,6 +83,7 @@ func (o *options) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.pprofRemote, "pprof-remote", o.pprofRemote, "serve /debug/pprof/ at such an address, too: whoever reaches it can look into the process, and slow it down")
 	fs.DurationVar(&o.pollInterval, "poll-interval", o.pollInterval, "how long devices wait between polls, whose turns are even over that time")
 	fs.StringSliceVar(&o.pollIntervalOf, "poll-interval-of", o.pollIntervalOf, "how long devices with a tag wait between polls, as `TAG=DURATION`, several separated by commas; of a device's tags the longest time counts")
+	fs.IntVar(&o.maxConnections, "max-connections", o.maxConnections, "most connections at a time; 0 for what the open files of the process allow")
 	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long transfers may go on after a signal to end")
 	fs.Var(&o.maxArchive, "max-archive", "largest archive that can be uploaded, such as 500MiB")
 	fs.Var(&o.maxPacketSize, "max-packet-size", "largest sum of the sizes of a packet's files, such as 2GiB")
@@ -116,6 +119,8 @@ func (o *options) check() error {
 		return james.Errorf(james.KindInvalid, "--poll-interval", "%s is not between 1s and 24h", o.pollInterval)
 	case o.shutdownTimeout < 0:
 		return james.Errorf(james.KindInvalid, "--shutdown-timeout", "%s is negative", o.shutdownTimeout)
+	case o.maxConnections < 0:
+		return james.Errorf(james.KindInvalid, "--max-connections", "%d is negative", o.maxConnections)
 	case o.cacheSize < minCache:
 		return james.Errorf(james.KindInvalid, "--cache-size", "must be at least 1MiB")
 	case o.maxArchive <= 0:

@@ -20,6 +20,7 @@ import (
 	"github.com/trusch/jamesd/internal/server/cache"
 	"github.com/trusch/jamesd/internal/server/control"
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/gate"
 	"github.com/trusch/jamesd/internal/server/parking"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
@@ -58,6 +59,7 @@ type state struct {
 	fleet    atomic.Pointer[fleet.Fleet]   // nil until the store was reached
 	supply   atomic.Pointer[supply.Supply] // likewise, set before fleet
 	site     atomic.Pointer[site.Site]     // of a site's cache, in place of all that; nil until it is open
+	gate     atomic.Pointer[gate.Listener] // nil until it is open
 	stopping atomic.Bool
 
 	mu    sync.Mutex
@@ -138,6 +140,7 @@ func (d *jamesd) build() {
 	}
 	d.metrics = newMetrics(d.tls, d.o.ca)
 	d.metrics.registry.MustRegister(d.collectors()...)
+	d.metrics.registry.MustRegister(gateCollector{d.state.gate.Load})
 	o := api.Options{
 		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Site: d.state.site.Load, Log: d.log, Admins: d.o.admins, Lot: d.lot,
 		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: d.metrics.observe,
@@ -166,7 +169,7 @@ func (d *jamesd) serve(ctx context.Context) error {
 		case <-d.keyed:
 		case <-ctx.Done():
 		}
-		failed <- served(api.Serve(d.api, tls.NewListener(d.apiConn, d.tls), d.lot))
+		failed <- served(api.Serve(d.api, d.enter(), d.lot))
 	})
 	if d.opsConn != nil {
 		listeners.Go(func() { failed <- served(d.ops.Serve(d.opsConn)) })

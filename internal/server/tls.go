@@ -3,9 +3,11 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"time"
 
 	"github.com/trusch/jamesd/internal/server/api"
+	"github.com/trusch/jamesd/internal/server/gate"
 	"github.com/trusch/jamesd/internal/server/tickets"
 )
 
@@ -15,6 +17,13 @@ func (d *jamesd) prepareTLS() {
 	d.tls.NextProtos = []string{"http/1.1"}
 	tickets.Guard(d.tls, func(cs tls.ConnectionState) bool { return api.IsDevice(cs, d.o.admins) })
 	d.keys = &tickets.Keeper{Config: d.tls, Log: d.log, Now: time.Now}
+}
+
+// enter opens the gate. It is called once, by who closes the listener that it returns.
+func (d *jamesd) enter() net.Listener {
+	g := gate.New(d.apiConn, gate.Options{TLS: d.tls, Connections: d.o.connections()})
+	d.state.gate.Store(g)
+	return g
 }
 
 // takeKeys has sessions of before resumed, also those of other servers of the store. One

@@ -1,0 +1,214 @@
+// Package gate lets connections in: it carries out their TLS handshakes, no more of them
+// at a time than the processors can, and bounds how many connections there are.
+//
+// What always holds: what is let in is finished. A handshake has two parts of work with
+// the client's answer between them; who has done the first goes before all who have not
+// begun, and who would have to wait too long to begin is turned away at once, so that a
+// thousand that come at one moment do not make each other late, every one of them. Nobody
+// holds others up by being slow: while a client is waited for, others have its place.
+// Of clients that say nothing the oldest go where there are too many.
+//
+// The package knows nothing of HTTP and of who a client is.
+package gate
+
+import (
+	"container/list"
+	"crypto/tls"
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options are the bounds. Zero values have defaults.
+type Options struct {
+	// TLS is the configuration of the server.
+	TLS *tls.Config
+	// Connections is how many there may be; 0 is no limit.
+	Connections int
+	// Pending is how many may be in their handshake; 4,096.
+	Pending int
+	// Workers is how many do the work of a handshake at a time; runtime.GOMAXPROCS.
+	Workers int
+	// Wait is how long a handshake may wait for its work to begin, 5 s, and Timeout how
+	// long it may take with that, 10 s.
+	Wait, Timeout time.Duration
+}
+
+func (o *Options) complete() {
+	if o.Pending <= 0 {
+		o.Pending = 4096
+	}
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Wait <= 0 {
+		o.Wait = 5 * time.Second
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 10 * time.Second
+	}
+}
+
+// How many handshakes may be begun for each that works, so that those whose answers come
+// are finished before others begin; after a while without an answer one does not count any
+// more: it is a slow link, or nobody.
+const (
+	begunEach = 256
+	grace     = 500 * time.Millisecond
+)
+
+// Stats are numbers for monitoring. Open and Pending are of this moment.
+type Stats struct {
+	Open, Pending         int64
+	Full, Resumed, Failed uint64 // handshakes
+	Late                  uint64 // turned away as their work could not begin in time
+	Silent                uint64 // turned away as they said nothing and there were too many
+	Refused               uint64 // closed as there were too many connections
+}
+
+// Listener is a net.Listener of connections whose handshake is done.
+type Listener struct {
+	net.Listener
+	o     Options
+	work  *turnstile
+	ready chan result
+	over  chan struct{} // closed with the listener
+	close func() error
+	wg    sync.WaitGroup
+
+	open, pending                              atomic.Int64
+	full, resumed, failed, late, mute, refused atomic.Uint64
+
+	mu     sync.Mutex
+	silent *list.List         // of *Conn that have said nothing yet, the oldest first
+	shakes map[*Conn]struct{} // that are in their handshake
+}
+
+type result struct {
+	conn net.Conn
+	err  error
+}
+
+// New returns a listener on l, which it closes with itself. Close ends what is in its
+// handshake and waits for that.
+func New(l net.Listener, o Options) *Listener {
+	o.complete()
+	g := &Listener{Listener: l, o: o, work: &turnstile{free: o.Workers, room: o.Workers * begunEach}, ready: make(chan result),
+		over: make(chan struct{}), silent: list.New(), shakes: make(map[*Conn]struct{})}
+	g.close = sync.OnceValue(g.end)
+	g.wg.Go(g.accept)
+	return g
+}
+
+// Accept returns the next *tls.Conn whose handshake has ended. One whose handshake has
+// failed is returned, too, and says why when it is used.
+func (g *Listener) Accept() (net.Conn, error) {
+	select {
+	case r := <-g.ready:
+		return r.conn, r.err
+	case <-g.over:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (g *Listener) Close() error { return g.close() }
+
+func (g *Listener) end() error {
+	err := g.Listener.Close()
+	close(g.over)
+	g.mu.Lock()
+	for c := range g.shakes {
+		c.Conn.Close() // the handshake fails, and closes the rest
+	}
+	g.mu.Unlock()
+	g.wg.Wait()
+	return err
+}
+
+// Stats returns the numbers.
+func (g *Listener) Stats() Stats {
+	return Stats{
+		Open: g.open.Load(), Pending: g.pending.Load(), Full: g.full.Load(), Resumed: g.resumed.Load(), Failed: g.failed.Load(),
+		Late: g.late.Load(), Silent: g.mute.Load(), Refused: g.refused.Load(),
+	}
+}
+
+// accept takes connections from the kernel as they come: a queue there would be served in
+// its order, by when its first have given up.
+func (g *Listener) accept() {
+	for {
+		raw, err := g.Listener.Accept()
+		if err != nil {
+			select {
+			case g.ready <- result{err: err}: // who accepts knows whether to go on
+			case <-g.over:
+				return
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
+		}
+		if n := g.open.Add(1); g.o.Connections > 0 && n > int64(g.o.Connections) {
+			g.open.Add(-1)
+			g.refused.Add(1)
+			raw.Close()
+			continue
+		}
+		c := &Conn{Conn: raw, gate: g}
+		g.begin(c)
+		g.wg.Go(func() { g.shake(c) })
+	}
+}
+
+// begin notes that c is in its handshake, and ends that of the one that has said nothing
+// for longest where there are too many.
+func (g *Listener) begin(c *Conn) {
+	n := g.pending.Add(1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.place = g.silent.PushBack(c)
+	g.shakes[c] = struct{}{}
+	if n <= int64(g.o.Pending) {
+		return
+	}
+	oldest := g.silent.Front()
+	g.silent.Remove(oldest)
+	mute := oldest.Value.(*Conn)
+	mute.place, mute.evicted = nil, true
+	mute.Conn.Close()
+	g.mute.Add(1)
+}
+
+// shake carries out the handshake of c.
+func (g *Listener) shake(c *Conn) {
+	c.SetDeadline(time.Now().Add(g.o.Timeout))
+	conn := tls.Server(c, g.o.TLS)
+	err := conn.Handshake()
+	c.finish()
+	c.SetDeadline(time.Time{})
+	switch {
+	case errors.Is(err, errLate):
+		g.late.Add(1)
+		conn.Close()
+		return
+	case c.evicted:
+		conn.Close()
+		return
+	case err != nil:
+		g.failed.Add(1)
+	case conn.ConnectionState().DidResume:
+		g.resumed.Add(1)
+	default:
+		g.full.Add(1)
+	}
+	select {
+	case g.ready <- result{conn: conn}:
+	case <-g.over:
+		conn.Close()
+	}
+}
