@@ -105,7 +105,9 @@ func (c *call) part(src following, r byteRange, size int64, whole bool) error {
 	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%s", r.first, r.last, total))
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	c.writeHeader(http.StatusPartialContent)
-	return c.copy(src, length)
+	err := c.copy(src, length)
+	c.sent = c.sent && whole && r.last == size-1
+	return err
 }
 
 // copy answers with the next length bytes of src, all of them where length is
