@@ -113,8 +113,10 @@ func (a *admin) run(ctx context.Context) {
 	_ = g.Wait() // none of them fails
 }
 
-// repeat makes changes at these intervals. One that takes longer delays the next.
+// repeat makes changes at these intervals, when the devices have come. One that takes
+// longer delays the next.
 func (a *admin) repeat(ctx context.Context, every time.Duration, change func(context.Context) error) {
+	_ = backoff.Sleep(ctx, a.fleet.s.boot) // of no matter how it ends
 	for backoff.Sleep(ctx, every) == nil {
 		if err := change(ctx); err != nil && ctx.Err() == nil {
 			a.fleet.m.lost("the admin: " + string(james.KindOf(err)))

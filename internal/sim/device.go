@@ -32,7 +32,8 @@ type device struct {
 	stuck    try           // the plan that has problems and no steps
 	left     try           // the plan that the server wanted no more
 	interval time.Duration
-	tries    int // in vain since the last answer
+	turn     time.Time // for the next poll, as the server said; zero where it did not
+	tries    int       // in vain since the last answer
 	answered bool
 	used     time.Time // when the connection was last
 
@@ -112,7 +113,23 @@ func (d *device) round(ctx context.Context) time.Duration {
 		}
 		return 0
 	}
-	return max(0, min(d.interval-time.Since(started), d.untilRetry()))
+	return d.untilTurn(started)
+}
+
+// leastRound is the least time between the starts of two polls that found nothing to
+// do, whatever the server says.
+const leastRound = time.Second
+
+// untilTurn returns how long to rest after a poll that began at started.
+func (d *device) untilTurn(started time.Time) time.Duration {
+	rest := d.interval - time.Since(started)
+	if !d.turn.IsZero() {
+		rest = max(time.Until(d.turn), leastRound-time.Since(started))
+	}
+	if f := d.failure; f != nil && time.Until(f.retryAt) > 0 {
+		rest = min(rest, time.Until(f.retryAt))
+	}
+	return max(0, rest)
 }
 
 // idle notes that the server has nothing to do for the device.
@@ -131,7 +148,7 @@ func (d *device) idle(answer james.PollResponse, known try) {
 func (d *device) outdated(err error, plan *james.Plan) bool {
 	var refused *refusal
 	now := try{plan.ID, plan.Revision}
-	if !errors.As(err, &refused) || refused.kind != james.KindDenied && refused.kind != james.KindNotFound || d.left == now {
+	if !errors.As(err, &refused) || refused.cause.Kind != james.KindDenied && refused.cause.Kind != james.KindNotFound || d.left == now {
 		return false
 	}
 	d.left = now
@@ -147,20 +164,19 @@ func (d *device) known() try {
 	return d.stuck
 }
 
-// untilRetry returns the time until a plan that failed is tried again.
-func (d *device) untilRetry() time.Duration {
-	if f := d.failure; f != nil && time.Until(f.retryAt) > 0 {
-		return time.Until(f.retryAt)
-	}
-	return d.interval
-}
-
 // hold returns how long the next poll may be held, in whole seconds.
 func (d *device) hold() time.Duration {
 	if d.fleet.s.mode != modeHold {
 		return 0
 	}
-	wait := min(d.fleet.s.hold, d.interval, james.MaxWait, d.untilRetry())
+	interval := d.interval
+	if !d.turn.IsZero() {
+		interval += d.interval/4 + time.Second // the server ends it at the device's turn
+	}
+	wait := min(d.fleet.s.hold, interval, james.MaxWait)
+	if f := d.failure; f != nil && time.Until(f.retryAt) > 0 {
+		wait = min(wait, time.Until(f.retryAt))
+	}
 	return (wait + time.Second - 1).Truncate(time.Second)
 }
 
@@ -175,7 +191,7 @@ func (d *device) lost(ctx context.Context, err error) time.Duration {
 		d.m.lost(nameOf(err))
 	}
 	d.tries++
-	return max(backoff.Link(d.fleet.rand).After(d.tries), asked(err, d.fleet.rand))
+	return james.Patience(err, backoff.Link(d.fleet.rand).After(d.tries), d.fleet.rand())
 }
 
 // rest waits, and closes the connection when it has been idle for --keep-alive.

@@ -113,8 +113,8 @@ func (m *mover) Read(p []byte) (int, error) {
 	return m.Reader.Read(p)
 }
 
-// pace has a slow device read its answers slowly.
-func (d *device) pace(ctx context.Context, r io.Reader) io.Reader {
+// paced has a slow device read its answers slowly.
+func (d *device) paced(ctx context.Context, r io.Reader) io.Reader {
 	if d.role != slow {
 		return r
 	}

@@ -10,20 +10,21 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/trusch/jamesd/pkg/james"
 )
 
-// refusal is an answer that is an error.
+// refusal is an answer that is an error, of no kind where no jamesd gave it.
 type refusal struct {
 	status int
-	kind   james.Kind // "" for what is no answer of a jamesd
-	detail string
-	after  time.Duration // how long the server wants to be left alone
+	cause  *james.Error
 }
 
-func (r *refusal) Error() string { return nameOf(r) }
+// Error returns what was answered.
+func (r *refusal) Error() string { return r.cause.Error() }
+
+// Unwrap returns what was answered.
+func (r *refusal) Unwrap() error { return r.cause }
 
 // nameOf sorts errors: a few names, so that they can be counted.
 func nameOf(err error) string {
@@ -32,8 +33,8 @@ func nameOf(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var other x509.HostnameError
 	switch {
-	case errors.As(err, &refused) && refused.kind != "":
-		return "answered " + strconv.Itoa(refused.status) + " " + string(refused.kind)
+	case errors.As(err, &refused) && refused.cause.Kind != "":
+		return "answered " + strconv.Itoa(refused.status) + " " + string(refused.cause.Kind)
 	case errors.As(err, &refused):
 		return "answered " + strconv.Itoa(refused.status) + ", not as a jamesd does"
 	case errors.Is(err, syscall.ECONNREFUSED):

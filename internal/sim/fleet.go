@@ -173,11 +173,12 @@ func (f *fleet) run(ctx context.Context) {
 	all.Wait()
 }
 
-// storms resets all connections again and again.
+// storms resets all connections again and again, when the devices have come.
 func (f *fleet) storms(ctx context.Context) {
 	if f.s.stormEvery == 0 {
 		return
 	}
+	_ = backoff.Sleep(ctx, f.s.boot) // of no matter how it ends
 	for backoff.Sleep(ctx, f.s.stormEvery) == nil {
 		s := &storm{at: time.Now()}
 		s.left.Store(1) // until all are counted

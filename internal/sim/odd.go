@@ -103,7 +103,7 @@ func answerOf(c *wire.Conn) error {
 		return err
 	}
 	if a.Status < 400 {
-		return &refusal{status: a.Status, kind: "accepted"}
+		return &refusal{a.Status, james.Errorf("accepted", "server", "takes it")}
 	}
 	return problem(a, c.Body())
 }

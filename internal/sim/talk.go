@@ -124,7 +124,7 @@ func (d *device) exchange(ctx context.Context, r *request, use func(wire.Answer,
 		return err
 	}
 	d.heard()
-	body := d.pace(ctx, c.Body())
+	body := d.paced(ctx, c.Body())
 	if a.Status >= 400 {
 		err = problem(a, body)
 	} else {
@@ -170,17 +170,7 @@ func problem(a wire.Answer, body io.Reader) error {
 	if json.Unmarshal(raw, &p) != nil {
 		p.Kind = ""
 	}
-	return &refusal{status: a.Status, kind: p.Kind, detail: p.Detail, after: a.RetryAfter}
-}
-
-// asked returns how long the server wants to be left alone, spread so that not all who
-// were told so come back at once.
-func asked(err error, rand func() float64) time.Duration {
-	var r *refusal
-	if !errors.As(err, &r) {
-		return 0
-	}
-	return r.after + time.Duration(rand()*float64(r.after/2))
+	return &refusal{a.Status, james.Errorf(p.Kind, "server", "%s", p.Detail).WithAfter(a.RetryAfter)}
 }
 
 // poll asks the server what to do. It sends the whole report where the server does
@@ -204,12 +194,23 @@ func (d *device) poll(ctx context.Context, known try) (james.PollResponse, error
 		return answer, err
 	}
 	d.acked = digest
-	if d.fleet.s.interval > 0 {
+	d.pace(answer)
+	return answer, nil
+}
+
+// pace notes when the next poll is due.
+func (d *device) pace(answer james.PollResponse) {
+	d.turn = time.Time{}
+	switch {
+	case d.fleet.s.interval > 0:
 		d.interval = backoff.Spread(d.fleet.s.interval, d.fleet.rand)
-	} else if answer.Interval > 0 {
+		return
+	case answer.Interval > 0:
 		d.interval = time.Duration(answer.Interval) * time.Second
 	}
-	return answer, nil
+	if answer.Pause > 0 {
+		d.turn = time.Now().Add(answer.Pause)
+	}
 }
 
 func (d *device) sendPoll(ctx context.Context, req *james.PollRequest, hold time.Duration) (james.PollResponse, error) {
@@ -224,7 +225,7 @@ func (d *device) sendPoll(ctx context.Context, req *james.PollRequest, hold time
 				return err
 			}
 		}
-		answer.Interval, answer.Revision, answer.Dropped = a.Interval, a.Revision, a.Dropped
+		answer.Interval, answer.Pause, answer.Revision, answer.Dropped = a.Interval, a.Pause, a.Revision, a.Dropped
 		return nil
 	})
 	if err == nil && answer.Plan != nil {
@@ -254,7 +255,7 @@ func (d *device) deliver(ctx context.Context) error {
 	r := &request{method: http.MethodPost, path: "/v1/reports", body: encode(d.pending), kind: reportKind}
 	err := d.ask(ctx, r, func(wire.Answer, io.Reader) error { return nil })
 	var refused *refusal
-	if errors.As(err, &refused) && !refused.kind.Retryable() && refused.kind != "" {
+	if errors.As(err, &refused) && !refused.cause.Kind.Retryable() && refused.cause.Kind != "" {
 		d.m.lost(nameOf(err))
 		err = nil
 	}

@@ -22,8 +22,9 @@ const (
 // Answer is the header of an answer, as far as a device looks at it.
 type Answer struct {
 	Status int
-	// Interval, Revision and Dropped are as in james.PollResponse.
+	// Interval, Pause, Revision and Dropped are as in james.PollResponse.
 	Interval int
+	Pause    time.Duration
 	Revision uint64
 	Dropped  bool
 	// RetryAfter is how long the server wants to be left alone, 0 where it does not
@@ -94,6 +95,8 @@ func (a *Answer) note(name, value []byte) (err error) {
 		a.RetryAfter = retryAfter(string(value))
 	case is(james.HeaderPollInterval):
 		a.Interval, err = strconv.Atoi(string(value))
+	case is(james.HeaderPollPause):
+		a.Pause, err = time.ParseDuration(string(value) + "s")
 	case is(james.HeaderRevision):
 		a.Revision, err = strconv.ParseUint(string(value), 10, 64)
 	case is(james.HeaderPlan):

@@ -109,7 +109,7 @@ func TestExchange(t *testing.T) {
 		h := w.Header()
 		switch r.URL.Path {
 		case "/idle":
-			h["Poll-Interval"], h["Revision"], h["Plan"] = []string{"27"}, []string{"42"}, []string{"none"}
+			h["Poll-Interval"], h["Poll-Pause"], h["Revision"], h["Plan"] = []string{"27"}, []string{"1.250"}, []string{"42"}, []string{"none"}
 			w.WriteHeader(http.StatusNoContent)
 		case "/echo":
 			fmt.Fprintf(w, "%s %s %s %s %s", r.Method, r.Host, r.UserAgent(), r.Header.Get("If-Match"), got)
@@ -133,12 +133,12 @@ func TestExchange(t *testing.T) {
 		want wire.Answer
 		body string
 	}{
-		{"/idle", wire.Answer{Status: 204, Interval: 27, Revision: 42, Dropped: true}, ""},
+		{"/idle", wire.Answer{Status: 204, Interval: 27, Pause: 1250 * time.Millisecond, Revision: 42, Dropped: true}, ""},
 		{"/echo", wire.Answer{Status: 200}, `POST host agent "x" {}`},
 		{"/chunks", wire.Answer{Status: 200}, large},
 		{"/length", wire.Answer{Status: 200}, large[:2000]},
 		{"/later", wire.Answer{Status: 503, RetryAfter: 7 * time.Second}, "later\n"},
-		{"/idle", wire.Answer{Status: 204, Interval: 27, Revision: 42, Dropped: true}, ""},
+		{"/idle", wire.Answer{Status: 204, Interval: 27, Pause: 1250 * time.Millisecond, Revision: 42, Dropped: true}, ""},
 		{"/last", wire.Answer{Status: 200, Last: true}, ""},
 	} {
 		must(t, c.Send(wire.Encode("POST", row.path, "host", "agent", []byte("{}"), `If-Match: "x"`)))
@@ -167,6 +167,7 @@ func TestMalformed(t *testing.T) {
 		{"cut in a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n12345", "", true},
 		{"negative", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", james.KindCorrupt, false},
 		{"no number", "HTTP/1.1 204 No Content\r\nPoll-Interval: soon\r\n\r\n", james.KindCorrupt, false},
+		{"no pause", "HTTP/1.1 204 No Content\r\nPoll-Pause: none\r\n\r\n", james.KindCorrupt, false},
 		{"no revision", "HTTP/1.1 204 No Content\r\nRevision: -7\r\n\r\n", james.KindCorrupt, false},
 		{"trailer", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", james.KindCorrupt, false},
 		{"line", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 10_000) + "\r\n\r\n", "", false},
