@@ -166,7 +166,7 @@ func (d *device) known() try {
 
 // hold returns how long the next poll may be held, in whole seconds.
 func (d *device) hold() time.Duration {
-	if d.fleet.s.mode != modeHold {
+	if d.fleet.s.mode != modeHold || d.role == flooding {
 		return 0
 	}
 	interval := d.interval
