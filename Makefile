@@ -19,7 +19,7 @@ SEED    ?= 0
 # For kill, on each store.
 KILLS   ?= 200
 
-.PHONY: help build demo test race crash kill lint e2e powercut bench bench-delta bench-all fuzz cover dist install clean
+.PHONY: help build demo test race crash kill lint e2e powercut bench bench-delta bench-fleet bench-all fuzz cover dist install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -63,6 +63,9 @@ bench: ## the budgets, each as a ratio within one run (docs/benchmarks.md)
 
 bench-delta: ## upgrades of real packages on the wire, against other tools (docs/benchmarks.md)
 	go test -run '^$$' -bench Delta -benchtime 1x -timeout 3h ./internal/e2e/deltabench
+
+bench-fleet: ## one jamesd and a large simulated fleet, as ratios (docs/sizing.md)
+	go test -run '^$$' -bench Fleet -benchtime 1x -timeout 1h ./internal/e2e/budget
 
 bench-all: bench ## the budgets, then every benchmark of the parts
 	go test -run '^$$' -bench . -benchtime 2s $$(go list ./... | grep -Ev '/internal/e2e/(budget|deltabench)')

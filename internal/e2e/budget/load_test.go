@@ -44,8 +44,9 @@ func reportOf(i int) *james.DeviceReport {
 	return r
 }
 
-// load fills the directory of an embedded store, and returns it.
-func load(b *testing.B) string {
+// load fills the directory of an embedded store with so many devices and all packets,
+// and returns it.
+func load(b *testing.B, devices int) string {
 	b.Helper()
 	db := b.TempDir()
 	s, err := boltstore.Open(b.Context(), filepath.Join(db, "jamesd.db"))
@@ -56,7 +57,7 @@ func load(b *testing.B) string {
 		p := benchPacket(i)
 		g.Go(func() error { return put(b, s.Packets(), store.PacketKey(p.Name, p.Tags), p) })
 	}
-	for i := range deviceCount {
+	for i := range devices {
 		id, r := deviceID(i), reportOf(i)
 		wanted := &james.Desired{Device: id, Revision: 1}
 		for _, a := range r.Apps {

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait for a program.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // machine is the programs, as they are released, and certificates.
 type machine struct {
@@ -31,7 +31,7 @@ type machine struct {
 func newMachine(b *testing.B) *machine {
 	b.Helper()
 	m := &machine{bin: b.TempDir(), pki: b.TempDir()}
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", m.bin+"/", "./cmd/jamesd", "./cmd/jamesc")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", m.bin+"/", "./cmd/jamesd", "./cmd/jamesc", "./cmd/jamesd-sim")
 	build.Dir = "../../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	run(b, build)
@@ -119,7 +119,13 @@ type server struct {
 // jamesd starts a server on the directory db.
 func (m *machine) jamesd(b *testing.B, db string) *server {
 	b.Helper()
-	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0", "--db", db,
+	return m.jamesdAt(b, "127.0.0.1:0", db)
+}
+
+// jamesdAt starts a server at an address.
+func (m *machine) jamesdAt(b *testing.B, addr, db string) *server {
+	b.Helper()
+	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--db", db,
 		"--poll-interval", "10m", // no device has its turn while all of them are connecting
 		"--ca", m.pki+"/ca.crt", "--cert", m.pki+"/server.crt", "--key", m.pki+"/server.key"))
 	s := &server{process: p}

@@ -13,7 +13,7 @@ import (
 
 // measurePolls measures a server that has 10,000 packets and devices.
 func measurePolls(b *testing.B, m *machine, t *table) {
-	db := load(b)
+	db := load(b, deviceCount)
 	calls := countCalls(b, db)
 	ca := newIssuer(b, m)
 	s := m.jamesd(b, db)
