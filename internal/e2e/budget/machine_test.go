@@ -113,6 +113,7 @@ func (p *process) memory(b *testing.B, field string) float64 {
 type server struct {
 	*process
 	addr, metrics string
+	begun         time.Time
 	admin         *client.Client
 }
 
@@ -128,7 +129,7 @@ func (m *machine) jamesdAt(b *testing.B, addr, db string) *server {
 	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--db", db,
 		"--poll-interval", "10m", // no device has its turn while all of them are connecting
 		"--ca", m.pki+"/ca.crt", "--cert", m.pki+"/server.crt", "--key", m.pki+"/server.key"))
-	s := &server{process: p}
+	s := &server{process: p, begun: time.Now()}
 	s.addr = p.line(b, `msg=listening addr="?([^ "]+)`)
 	s.metrics = p.line(b, `msg="metrics listening" addr="?([^ "]+)`)
 	p.line(b, `msg=(ready)`)
