@@ -101,6 +101,7 @@ var pure = map[string][]string{
 	"internal/server/parking":   nil,
 	"internal/server/timed":     {"internal/server/blob", "internal/server/store", "pkg/james"},
 	"internal/server/gate":      nil,
+	"internal/server/limit":     nil,
 	"internal/server/tickets":   {"internal/server/store", "pkg/james"},
 	"internal/server/site":      {"internal/server/cache", "pkg/client", "pkg/james"},
 	"internal/device/sitecache": {"pkg/client", "pkg/james"},

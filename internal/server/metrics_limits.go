@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trusch/jamesd/internal/server/gate"
+	"github.com/trusch/jamesd/internal/server/limit"
 )
 
 // gateCollector shows the numbers of connections as they are when asked for.
@@ -36,5 +37,29 @@ func (c gateCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	for reason, n := range map[string]uint64{"busy": s.Late, "silent": s.Silent, "too-many": s.Refused} {
 		out <- prometheus.MustNewConstMetric(descTurnedAway, prometheus.CounterValue, float64(n), reason)
+	}
+}
+
+// limitCollector shows how often devices met a limit.
+type limitCollector struct{ table *limit.Table }
+
+var (
+	descTransfers = prometheus.NewDesc("jamesd_transfers", "Archives and streams that devices are being sent.", nil, nil)
+	descLimited   = prometheus.NewDesc("jamesd_limited_total", "Requests of devices that met a limit, by which.", []string{"limit"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c limitCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- descTransfers
+	out <- descLimited
+}
+
+// Collect implements prometheus.Collector.
+func (c limitCollector) Collect(out chan<- prometheus.Metric) {
+	out <- prometheus.MustNewConstMetric(descTransfers, prometheus.GaugeValue, float64(c.table.Running()))
+	for name, r := range map[string]limit.Reason{
+		"device-requests": limit.Requests, "device-transfers": limit.DeviceTransfers, "max-transfers": limit.Transfers,
+	} {
+		out <- prometheus.MustNewConstMetric(descLimited, prometheus.CounterValue, float64(c.table.Met(r)), name)
 	}
 }

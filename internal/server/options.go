@@ -38,7 +38,10 @@ type options struct {
 	pollIntervalOf  []string
 	shutdownTimeout time.Duration
 
-	maxConnections int
+	maxConnections  int
+	deviceRequests  int
+	deviceTransfers int
+	maxTransfers    int
 
 	maxArchive    size
 	maxPacketSize size
@@ -59,6 +62,9 @@ func defaults() *options {
 		metricsAddr:     "127.0.0.1:2762",
 		pollInterval:    30 * time.Second,
 		shutdownTimeout: 30 * time.Second,
+		deviceRequests:  50,
+		deviceTransfers: 4,
+		maxTransfers:    20_000,
 		maxArchive:      size(limits.MaxArchive),
 		maxPacketSize:   size(limits.MaxSize),
 		logLevel:        "info",
@@ -84,6 +90,9 @@ func (o *options) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.pollInterval, "poll-interval", o.pollInterval, "how long devices wait between polls, whose turns are even over that time")
 	fs.StringSliceVar(&o.pollIntervalOf, "poll-interval-of", o.pollIntervalOf, "how long devices with a tag wait between polls, as `TAG=DURATION`, several separated by commas; of a device's tags the longest time counts")
 	fs.IntVar(&o.maxConnections, "max-connections", o.maxConnections, "most connections at a time; 0 for what the open files of the process allow")
+	fs.IntVar(&o.deviceRequests, "device-requests", o.deviceRequests, "most requests a second of a device, of which those of 20 seconds may come at once; 0 for no limit")
+	fs.IntVar(&o.deviceTransfers, "device-transfers", o.deviceTransfers, "most archives and streams that a device is sent at a time; 0 for no limit")
+	fs.IntVar(&o.maxTransfers, "max-transfers", o.maxTransfers, "most archives and streams that all devices are sent at a time; 0 for no limit")
 	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long transfers may go on after a signal to end")
 	fs.Var(&o.maxArchive, "max-archive", "largest archive that can be uploaded, such as 500MiB")
 	fs.Var(&o.maxPacketSize, "max-packet-size", "largest sum of the sizes of a packet's files, such as 2GiB")
@@ -121,6 +130,12 @@ func (o *options) check() error {
 		return james.Errorf(james.KindInvalid, "--shutdown-timeout", "%s is negative", o.shutdownTimeout)
 	case o.maxConnections < 0:
 		return james.Errorf(james.KindInvalid, "--max-connections", "%d is negative", o.maxConnections)
+	case o.deviceRequests < 0:
+		return james.Errorf(james.KindInvalid, "--device-requests", "%d is negative", o.deviceRequests)
+	case o.deviceTransfers < 0:
+		return james.Errorf(james.KindInvalid, "--device-transfers", "%d is negative", o.deviceTransfers)
+	case o.maxTransfers < 0:
+		return james.Errorf(james.KindInvalid, "--max-transfers", "%d is negative", o.maxTransfers)
 	case o.cacheSize < minCache:
 		return james.Errorf(james.KindInvalid, "--cache-size", "must be at least 1MiB")
 	case o.maxArchive <= 0:

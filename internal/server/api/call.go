@@ -26,10 +26,11 @@ type call struct {
 	route  *Route // nil before it is found
 	body   body
 
-	device  string       // of the path
-	digest  james.Digest // of the path
-	subject string       // of the operation
-	values  url.Values
+	device   string       // of the path
+	digest   james.Digest // of the path
+	subject  string       // of the operation
+	transfer bool         // is counted among the transfers
+	values   url.Values
 
 	status  int
 	out     int64

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/limit"
 	"github.com/trusch/jamesd/internal/server/parking"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
@@ -39,6 +40,8 @@ type Options struct {
 	// Lot, where set, is where connections are parked whose polls are held; Serve must
 	// get it, too. Otherwise each has its goroutines.
 	Lot *parking.Lot
+	// Limits, where set, are those of devices.
+	Limits *limit.Table
 	// Observe, where set, is told of every request that has been answered.
 	Observe func(Observation)
 
@@ -158,6 +161,9 @@ func (c *call) run() error {
 	if err := c.route.admit(c.caller); err != nil {
 		return err
 	}
+	if err := c.limit(); err != nil {
+		return err
+	}
 	if err := c.standIn(); err != nil {
 		return err
 	}
@@ -201,6 +207,7 @@ func (c *call) parsePath() (err error) {
 
 // end recovers from a panic of the handler, and logs and counts the request.
 func (c *call) end() {
+	c.release()
 	if c.parked {
 		return
 	}

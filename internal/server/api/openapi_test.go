@@ -143,7 +143,7 @@ func checkParameters(t *testing.T, name string, r api.Route, doc document, op op
 // checkResponses: what any route may answer is described at every route.
 func checkResponses(t *testing.T, name string, r api.Route, op operation) {
 	t.Helper()
-	want := []int{400, 401, 403, 405, 408, 413, 500, 503}
+	want := []int{400, 401, 403, 405, 408, 413, 429, 500, 503}
 	if strings.Contains(r.Path, "{") && r.Method != http.MethodPut {
 		want = append(want, 404)
 	}

@@ -18,6 +18,8 @@ type Route struct {
 	// Change marks what an operator wants to see in the log.
 	Change bool
 
+	// transfer marks answers that are archives and streams.
+	transfer bool
 	// handle is called with the fleet, or nil where alone is set.
 	handle func(*call, *fleet.Fleet) error
 	alone  bool
@@ -49,14 +51,14 @@ var routes = []Route{
 	{Method: "POST", Path: "/v1/reports", Access: Device, Op: "report a transaction", MaxBody: maxReport, Change: true, handle: report},
 	{Method: "POST", Path: "/v1/progress", Access: Device, Op: "tell the progress of a plan", MaxBody: maxProgress, handle: hearProgress},
 
-	{Method: "POST", Path: "/v1/blobs", Access: Device | Cache, Op: "get contents", MaxBody: maxBlobs, handle: getBlobs},
+	{Method: "POST", Path: "/v1/blobs", Access: Device | Cache, Op: "get contents", MaxBody: maxBlobs, transfer: true, handle: getBlobs},
 
 	{Method: "POST", Path: "/v1/packets", Access: Admin, Op: "add packet", MaxBody: upload, Change: true, handle: addPacket},
 	{Method: "GET", Path: "/v1/packets", Access: Admin, Op: "list packets", Query: []string{"name"}, handle: listPackets},
 	{Method: "GET", Path: "/v1/packets/{digest}", Access: Admin, Op: "get packet", handle: getPacket},
 	{Method: "DELETE", Path: "/v1/packets/{digest}", Access: Admin, Op: "delete packet", Query: []string{"force"}, Change: true, handle: deletePacket},
 	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device | Admin | Cache, Op: "get the manifest of packet", handle: getManifest},
-	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device | Admin | Cache, Op: "get the archive of packet", handle: getArchive},
+	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device | Admin | Cache, Op: "get the archive of packet", transfer: true, handle: getArchive},
 
 	{Method: "GET", Path: "/v1/packets/{digest}/diff", Access: Admin, Op: "compare packet", Query: []string{"from"}, handle: getDiff},
 

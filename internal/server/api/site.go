@@ -14,8 +14,8 @@ func SiteHandler(o Options) http.Handler { return newHandler(o, siteRoutes) }
 
 var siteRoutes = []Route{
 	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device, Op: "get the manifest of packet", handle: siteManifest, alone: true},
-	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device, Op: "get the archive of packet", handle: siteArchive, alone: true},
-	{Method: "POST", Path: "/v1/blobs", Access: Device, Op: "get contents", MaxBody: maxBlobs, handle: siteBlobs, alone: true},
+	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device, Op: "get the archive of packet", transfer: true, handle: siteArchive, alone: true},
+	{Method: "POST", Path: "/v1/blobs", Access: Device, Op: "get contents", MaxBody: maxBlobs, transfer: true, handle: siteBlobs, alone: true},
 
 	{Method: "POST", Path: "/v1/poll", Access: Device, Op: "poll", MaxBody: maxState, handle: notHere, alone: true},
 	{Method: "POST", Path: "/v1/reports", Access: Device, Op: "report a transaction", MaxBody: maxReport, handle: notHere, alone: true},
