@@ -46,11 +46,16 @@ func packetCell(w *killWorld, name string, version func(name string, n int) []by
 				_, err := w.admin.AddPacket(ctx, james.AddPacketRequest{Name: name, Replace: true}, bytes.NewReader(version(name, n)))
 				return err
 			}
-			p, err := find(ctx)
-			if err != nil || p == nil {
-				return err
+			for {
+				p, err := find(ctx)
+				if err != nil || p == nil {
+					return err
+				}
+				// Another server may just have replaced the one that this one has listed.
+				if err := w.admin.DeletePacket(ctx, p.Digest, true); james.KindOf(err) != james.KindNotFound {
+					return err
+				}
 			}
-			return w.admin.DeletePacket(ctx, p.Digest, true)
 		},
 		read: func(ctx context.Context) (int, error) {
 			p, err := find(ctx)
