@@ -51,8 +51,7 @@ type Store interface {
 	// Expire removes the blob if its Modified time is before that time, and reports
 	// whether it did; so does one that is seen to be damaged. A Renew or Commit of it
 	// that meets Expire, also one of another process, either comes first, and the
-	// blob stays, or finds it gone. (In MongoDB; FerretDB 1 has nothing by which that
-	// could be had, and a Renew that falls between its look and its deletion is lost.)
+	// blob stays, or finds it gone.
 	Expire(ctx context.Context, digest james.Digest, before time.Time) (expired bool, err error)
 	// List iterates over all blobs in no particular order. It ends after the
 	// first error. A blob that is created or deleted meanwhile may be missed. A

@@ -14,6 +14,7 @@
 //   - A file's id is never used again, so its chunks are never those of another.
 //   - A file's document goes before its chunks. Chunks without a document are
 //     being written, or are what Sweep is for.
+//   - A blob that is renewed does not expire: see expire.go.
 //   - Sweep takes such chunks by inserting a document of their id itself. The
 //     writer, should it live, then cannot, and knows that it was swept.
 //
@@ -110,31 +111,6 @@ func (s *store) Delete(ctx context.Context, digest james.Digest) error {
 		return err
 	}
 	return s.dropChunks(ctx, f.ID)
-}
-
-// Expire removes a blob of before that time. The time is part of what is deleted, so
-// who renews it meanwhile either keeps it, or does not find it.
-func (s *store) Expire(ctx context.Context, digest james.Digest, before time.Time) (bool, error) {
-	f, err := s.find(ctx, digest)
-	switch {
-	case james.KindOf(err) == james.KindNotFound:
-		return false, nil
-	case err != nil && f == nil:
-		return false, err
-	case err == nil && !f.Metadata.Modified.Before(before):
-		return false, nil
-	}
-	old := byID(f.ID)
-	if err == nil {
-		old = append(old, bson.E{Key: "metadata.modified", Value: bson.D{{Key: "$lt", Value: before}}})
-	}
-	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	deleted, err := s.files.DeleteOne(callCtx, old)
-	if err != nil || deleted.DeletedCount == 0 {
-		return false, s.failed(ctx, err)
-	}
-	return true, s.dropChunks(ctx, f.ID)
 }
 
 // Ping asks the primary server for an answer.

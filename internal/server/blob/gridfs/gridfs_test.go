@@ -2,7 +2,6 @@ package gridfs_test
 
 import (
 	"context"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -37,12 +36,8 @@ func TestDurable(t *testing.T) {
 	})
 }
 
-// TestExpiring needs deletions that look and delete as one, which only MongoDB has.
 func TestExpiring(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(mongodtest.EnvURI) == "" {
-		t.Skip("the server of the tests is none that deletes under a condition")
-	}
 	uri := mongodtest.URI(t)
 	blobtest.Expiring(t, open(t, uri), open(t, uri))
 }

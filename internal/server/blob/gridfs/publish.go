@@ -133,12 +133,12 @@ func (s *store) renewRefused(ctx context.Context, writers []*writer, now time.Ti
 	for i, w := range writers {
 		digests[i] = w.info.Digest
 	}
-	found, err := s.lookup(ctx, digests, now)
+	there, err := s.lookup(ctx, digests, now)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range writers {
-		if _, there := found[w.info.Digest]; there {
+		if _, ok := there.files[w.info.Digest]; ok {
 			continue
 		}
 		if taken, err := s.exists(ctx, w.id); err != nil {

@@ -43,12 +43,15 @@ func (s *store) List(ctx context.Context) iter.Seq2[blob.Listed, error] {
 	}
 }
 
-// Sweep removes chunks of files of before that time that have no document, and
-// ends what a sweep that crashed began. It looks at the index entry of every
-// chunk there is.
+// Sweep removes chunks of files of before that time that have no document, and marks
+// of before that time, and ends what a sweep that crashed began. It looks at the index
+// entry of every chunk there is.
 func (s *store) Sweep(ctx context.Context, before time.Time) error {
 	old := bson.D{{Key: "$lt", Value: bson.NewObjectIDFromTimestamp(before)}}
 	if err := s.endSweeps(ctx); err != nil {
+		return err
+	}
+	if err := s.dropMarks(ctx, before); err != nil {
 		return err
 	}
 	keys := options.Find().SetProjection(bson.D{{Key: "files_id", Value: 1}, {Key: "_id", Value: 0}})
