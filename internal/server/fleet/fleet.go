@@ -121,6 +121,8 @@ type Fleet struct {
 	mu      sync.Mutex // guards what is below; never held over a call of a store
 	cat     *catalogue
 	waiting int                  // held polls
+	woken   []*Held              // those that are to be looked at again
+	waking  bool                 // somebody is at it
 	unsaved map[string]time.Time // last-seen times that the store does not have
 }
 

@@ -18,9 +18,10 @@ type Held struct {
 	answer func(james.PollResponse)
 
 	// Guarded by Fleet.mu.
-	timer   *time.Timer
-	looking bool // a goroutine is about to look again
-	ended   bool
+	timer *time.Timer
+	woken bool // is in Fleet.woken
+	over  bool // is to be answered now, whatever there is to say
+	ended bool
 }
 
 // HoldPoll is Poll for a caller that does not wait: it returns either the answer, or a
@@ -63,7 +64,7 @@ func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, ans
 		req.Report = heard
 	}
 	h := &Held{f: f, d: d, req: req, wait: wait, answer: answer}
-	h.timer = time.AfterFunc(t.held(wait), func() { h.look(true) })
+	h.timer = time.AfterFunc(t.held(wait), h.expire)
 	d.held = h
 	f.waiting++
 	return james.PollResponse{}, h, nil
@@ -73,11 +74,10 @@ func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, ans
 // and not needed twice.
 var heard = new(james.DeviceReport)
 
-// nudge lets the held poll look again, if there is one; Fleet.mu is held.
+// nudge has the held poll looked at again, if there is one; Fleet.mu is held.
 func (d *device) nudge() {
-	if h := d.held; h != nil && !h.looking {
-		h.looking = true
-		go h.look(false)
+	if d.held != nil {
+		d.held.wake()
 	}
 }
 
@@ -86,26 +86,28 @@ func (d *device) nudge() {
 func (d *device) supersede() {
 	if h := d.held; h != nil {
 		d.held = nil
-		go h.look(true)
+		h.over = true
+		h.wake()
 	}
 }
 
-// look answers the poll if there is something to say, or it is over.
-func (h *Held) look(over bool) {
-	resp, ok := h.decide(over)
+// expire ends the poll, as its time is over.
+func (h *Held) expire() {
+	h.f.mu.Lock()
+	h.over = true
+	resp, ok := h.settle()
+	h.f.mu.Unlock()
 	if ok {
 		h.f.counters.poll(&resp, nil)
 		h.answer(resp)
 	}
 }
 
-// decide returns the answer, and false where the poll goes on being held or has ended
-// already.
-func (h *Held) decide(over bool) (resp james.PollResponse, ok bool) {
+// settle ends the poll and returns its answer, if there is something to say or the poll
+// is over, and has not ended already; Fleet.mu is held.
+func (h *Held) settle() (resp james.PollResponse, ok bool) {
 	f := h.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h.looking = false
+	h.woken = false
 	if h.ended {
 		return resp, false
 	}
@@ -114,7 +116,7 @@ func (h *Held) decide(over bool) (resp james.PollResponse, ok bool) {
 		known = nil
 	}
 	resp = f.decide(known, &h.req)
-	if !over && idle(&resp) {
+	if !h.over && idle(&resp) {
 		return resp, false
 	}
 	h.end()

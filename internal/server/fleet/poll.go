@@ -17,6 +17,10 @@ import (
 // james.KindUnavailable where a new report cannot be stored, and with
 // james.KindInterrupted when ctx ends while the poll is held.
 func (f *Fleet) Poll(ctx context.Context, id string, req james.PollRequest) (james.PollResponse, error) {
+	if req.Wait <= 0 {
+		resp, _, err := f.HoldPoll(ctx, id, req, nil)
+		return resp, err
+	}
 	answered := make(chan james.PollResponse, 1)
 	resp, held, err := f.HoldPoll(ctx, id, req, func(resp james.PollResponse) { answered <- resp })
 	if held == nil {
