@@ -25,7 +25,7 @@ func (k *killing) connect(w *killWorld) {
 		cells = append(cells, desiredCell(w, i), reportedCell(w, i), transactionCell(w, i))
 	}
 	for i, c := range k.cells {
-		cells[i].sure, cells[i].maybe = c.sure, c.maybe
+		cells[i].known = c.known
 	}
 	k.cells = cells
 }
@@ -37,23 +37,26 @@ func packetCell(w *killWorld, name string, version func(name string, n int) []by
 		if err != nil || len(all) == 0 {
 			return nil, err
 		}
+		if len(all) > 1 {
+			return nil, fmt.Errorf("there are %d of them", len(all))
+		}
 		return &all[0], nil
 	}
 	return &cell{
-		name: name, packet: true,
-		change: func(ctx context.Context, n int) error {
+		name: name, packet: true, tells: true,
+		change: func(ctx context.Context, n, _ int) (bool, error) {
 			if n > 1 {
-				_, err := w.admin.AddPacket(ctx, james.AddPacketRequest{Name: name, Replace: true}, bytes.NewReader(version(name, n)))
-				return err
+				resp, err := w.admin.AddPacket(ctx, james.AddPacketRequest{Name: name, Replace: true}, bytes.NewReader(version(name, n)))
+				return resp.Added, err
 			}
 			for {
 				p, err := find(ctx)
 				if err != nil || p == nil {
-					return err
+					return false, err
 				}
 				// Another server may just have replaced the one that this one has listed.
 				if err := w.admin.DeletePacket(ctx, p.Digest, true); james.KindOf(err) != james.KindNotFound {
-					return err
+					return true, err
 				}
 			}
 		},
@@ -75,7 +78,7 @@ func packetCell(w *killWorld, name string, version func(name string, n int) []by
 			}
 			return 0, fmt.Errorf("%d bytes of something else: %w", len(raw), err)
 		},
-		sure: 1,
+		known: known{sure: 1},
 	}
 }
 
@@ -110,10 +113,10 @@ func noise(seed, size int) []byte {
 func desiredCell(w *killWorld, i int) *cell {
 	id := fmt.Sprint("victim-", i)
 	return &cell{
-		name: "the desired state of " + id,
-		change: func(ctx context.Context, n int) error {
-			_, err := w.admin.SetDesired(ctx, james.SetDesiredRequest{Force: true, State: james.State{ID: id, Apps: []james.App{{Name: "app", Tags: tagged(n)}}}})
-			return err
+		name: "the desired state of " + id, tells: true,
+		change: func(ctx context.Context, n, _ int) (bool, error) {
+			resp, err := w.admin.SetDesired(ctx, james.SetDesiredRequest{Force: true, State: james.State{ID: id, Apps: []james.App{{Name: "app", Tags: tagged(n)}}}})
+			return resp.Changed, err
 		},
 		read: func(ctx context.Context) (int, error) {
 			d, err := w.admin.Desired(ctx, id)
@@ -133,9 +136,9 @@ func reportedCell(w *killWorld, i int) *cell {
 	id := fmt.Sprint("victim-", i)
 	return &cell{
 		name: "the report of " + id,
-		change: func(ctx context.Context, n int) error {
+		change: func(ctx context.Context, n, _ int) (bool, error) {
 			_, err := w.devices[i].Poll(ctx, james.PollRequest{Report: &james.DeviceReport{SystemTags: tagged(n)}})
-			return err
+			return true, err
 		},
 		read: func(ctx context.Context) (int, error) {
 			d, err := w.admin.Device(ctx, id)
@@ -155,8 +158,11 @@ func transactionCell(w *killWorld, i int) *cell {
 	id := fmt.Sprint("victim-", i)
 	return &cell{
 		name: "the transaction of " + id,
-		change: func(ctx context.Context, n int) error {
-			return w.devices[i].Report(ctx, james.Report{Plan: james.DigestOf([]byte{byte(n)}), Revision: uint64(n), Result: james.Committed, Started: time.Unix(int64(n), 0), Ended: time.Unix(int64(n+1), 0)})
+		change: func(ctx context.Context, n, turn int) (bool, error) {
+			return true, w.devices[i].Report(ctx, james.Report{
+				Plan: james.DigestOf([]byte{byte(n)}), Revision: uint64(n), Result: james.RolledBack, Error: fmt.Sprint("turn ", turn),
+				Started: time.Unix(int64(turn), 0), Ended: time.Unix(int64(turn+1), 0),
+			})
 		},
 		read: func(ctx context.Context) (int, error) {
 			d, err := w.admin.Device(ctx, id)
