@@ -1,6 +1,10 @@
 package fleet
 
-import "github.com/trusch/jamesd/pkg/james"
+import (
+	"context"
+
+	"github.com/trusch/jamesd/pkg/james"
+)
 
 // TryUsed makes the set of the blobs in for n blobs. It returns how many of them it
 // lacks, and how many of out it has.
@@ -22,3 +26,6 @@ func TryUsed(n int, in, out []james.Digest) (missing, wrong int) {
 
 // Look makes an overview, however new the last one is.
 func Look(f *Fleet) *james.FleetStatus { return f.look() }
+
+// Refresh is one look at what other processes changed.
+func (f *Fleet) Refresh(ctx context.Context) error { return f.refresh(ctx) }

@@ -7,6 +7,17 @@
 // follows those of other processes on the same store. Of two contents of a row
 // the newer always wins, in whatever order they arrive.
 //
+// So it may be behind by Options.FollowInterval. That loses nothing and has nobody do a
+// thing twice: every change is made to the row as the store has it; what an admin asks
+// for, and a report that is new here, are looked at after what is in the store was made
+// known, so that a device is not told to undo what another process has told it to do; and
+// what is not known here is looked for there before it is said not to exist. One case is
+// left, a device that goes back to what it was when it was last seen here, and in the
+// meantime told another process something else: its report counts as known here, and the
+// store keeps the other one. The device is asked for its report again when that arrives,
+// where its poll is held, and else with its next poll, as the digest that it polls with is
+// not that of the row.
+//
 // What always holds: a plan that was handed out was computed from rows that are
 // durable; a packet is in the store only after its archive and its manifest are,
 // and is marked as having its contents only while each of its files' is a blob; a

@@ -39,7 +39,7 @@ func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, ans
 	if err := checkPoll(id, &req); err != nil {
 		return james.PollResponse{}, nil, err
 	}
-	if err := f.hear(ctx, id, req.Report); err != nil {
+	if err := f.hear(ctx, id, &req); err != nil {
 		return james.PollResponse{}, nil, err
 	}
 	longest := int(james.MaxWait / time.Second)
@@ -60,19 +60,12 @@ func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, ans
 		f.pace(&resp, t, wait)
 		return resp, nil, nil
 	}
-	if req.Report != nil {
-		req.Report = heard
-	}
 	h := &Held{f: f, d: d, req: req, wait: wait, answer: answer}
 	h.timer = time.AfterFunc(t.held(wait), h.expire)
 	d.held = h
 	f.waiting++
 	return james.PollResponse{}, h, nil
 }
-
-// heard stands for a report in a poll that is held: it is in the catalogue by then,
-// and not needed twice.
-var heard = new(james.DeviceReport)
 
 // nudge has the held poll looked at again, if there is one; Fleet.mu is held.
 func (d *device) nudge() {

@@ -42,10 +42,11 @@ func idle(resp *james.PollResponse) bool {
 	return resp.Plan == nil && !resp.Resend && !resp.Dropped
 }
 
-// decide returns the answer for a device as it is known; Fleet.mu is held.
+// decide returns the answer for a device as it is known, whose report was heard; Fleet.mu
+// is held.
 func (f *Fleet) decide(d *device, req *james.PollRequest) james.PollResponse {
 	var resp james.PollResponse
-	if d == nil || d.reported == nil || req.Report == nil && d.reportDigest() != req.Same {
+	if d == nil || d.reported == nil || d.reportDigest() != req.Same {
 		resp.Resend = true
 		return resp
 	}

@@ -51,15 +51,21 @@ func checkPoll(id string, req *james.PollRequest) error {
 	return james.CheckApps(r.Apps)
 }
 
-// hear takes over what a device reports. It writes to the store only where that
-// is not what is known already, nil being what is known.
-func (f *Fleet) hear(ctx context.Context, id string, r *james.DeviceReport) error {
+// hear takes over what a device reports, of which the digest alone stays in the poll. It
+// asks the store only where that is not what is known already, and makes known first what
+// is there: the device may have done what another process told it to.
+func (f *Fleet) hear(ctx context.Context, id string, req *james.PollRequest) error {
+	r := req.Report
 	if r == nil {
 		return nil
 	}
 	digest := r.Digest()
+	req.Same, req.Report = digest, nil
 	if f.knows(id, r, digest) {
 		return nil
+	}
+	if err := f.refresh(ctx); err != nil {
+		return err
 	}
 	var first, drifted bool
 	_, err := f.saveDevice(ctx, id, func(old *james.Device) (*james.Device, error) {

@@ -54,6 +54,85 @@ func TestTwoFleets(t *testing.T) {
 
 func ptr[T any](p *T) *T { return p }
 
+// TestBehind has a device talk to a Fleet that does not know yet what it did with another.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	// worlds are two of them that know two packets and d1 with the first, as it shall be.
+	worlds := func(t *testing.T) (one, two *world, v1, v2 james.Packet) {
+		one = newWorld(t)
+		two = join(t, one.store, one.blobs)
+		v1, v2 = one.add("a v1"), one.add("a v2")
+		one.poll("d1", report("", v1))
+		one.want("d1", "a v1")
+		two.poll("d1", report("", v1))
+		check(t, two.Refresh(t.Context()))
+		return one, two, v1, v2
+	}
+	t.Run("it is not told to undo what it has just done", func(t *testing.T) {
+		t.Parallel()
+		one, two, _, v2 := worlds(t)
+		one.want("d1", "a v2")
+		if resp := two.poll("d1", report("", v2)); resp.Plan != nil {
+			t.Errorf("it is told to %v", steps(resp))
+		}
+	})
+	t.Run("nor to go back to what was replaced", func(t *testing.T) {
+		t.Parallel()
+		one, two, _, _ := worlds(t)
+		next := must(one.upload("a v1", "next", true)).Packet
+		if resp := two.poll("d1", report("", next)); resp.Plan != nil {
+			t.Errorf("it is told to %v", steps(resp))
+		}
+	})
+	t.Run("a report waits until the store can tell", func(t *testing.T) {
+		t.Parallel()
+		one, two, _, v2 := worlds(t)
+		one.want("d1", "a v2")
+		two.store.away.Store(true)
+		for range 2 {
+			_, err := two.Poll(t.Context(), "d1", james.PollRequest{Report: report("", v2)})
+			wantError(t, err, james.KindUnavailable)
+		}
+		two.store.away.Store(false)
+		if resp := two.poll("d1", report("", v2)); resp.Plan != nil {
+			t.Errorf("it is told to %v", steps(resp))
+		}
+	})
+	// What it says is what two knows already, but no more what the store has.
+	t.Run("what it went back to is asked for once more", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			one, two, v1, v2 := worlds(t)
+			one.poll("d1", report("", v2))
+			defer two.run()()
+			start := time.Now()
+			held := two.hold("d1", james.PollRequest{Report: report("", v1), Wait: 60})
+			if resp := <-held; !resp.Resend || time.Since(start) > fleet.MaxFollowInterval {
+				t.Errorf("its poll is answered with %+v after %v", resp, time.Since(start))
+			}
+			two.poll("d1", report("", v1))
+			check(t, one.Refresh(t.Context()))
+			if d := one.device("d1"); !d.InSync {
+				t.Errorf("one says %q", d.Reason)
+			}
+		})
+	})
+	t.Run("with the next poll where that is not held", func(t *testing.T) {
+		t.Parallel()
+		one, two, v1, v2 := worlds(t)
+		one.poll("d1", report("", v2))
+		back := report("", v1)
+		if resp := two.poll("d1", back); resp.Plan != nil {
+			t.Errorf("it is told to %v", steps(resp))
+		}
+		check(t, two.Refresh(t.Context()))
+		resp, err := two.Poll(t.Context(), "d1", james.PollRequest{Same: back.Digest()})
+		if err != nil || !resp.Resend {
+			t.Errorf("the next poll is answered with %+v, %v", resp, err)
+		}
+	})
+}
+
 // TestFreshFromElsewhere does on one Fleet, and at once on another that does not
 // even run, what a load balancer makes of consecutive requests.
 func TestFreshFromElsewhere(t *testing.T) {
