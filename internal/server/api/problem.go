@@ -117,6 +117,20 @@ func retryAfter(after time.Duration) int {
 	return int(math.Ceil((after + rand.N(after)).Seconds()))
 }
 
+// afterUnavailable is how long who needs what does not answer stays away at least.
+const afterUnavailable = time.Second
+
+// after returns how long to wait before the request is sent again, 0 where that is for
+// the caller to say: who downloads, and is told to ask again, does so for as long as it
+// takes.
+func (c *call) after(err error, status int) time.Duration {
+	after := james.AfterOf(err)
+	if after == 0 && status == http.StatusServiceUnavailable && (c.route == nil || !c.route.transfer) {
+		return afterUnavailable
+	}
+	return after
+}
+
 // fail answers with the problem. What was answered already cannot be taken back.
 func (c *call) fail(err error) {
 	c.err = err
@@ -132,7 +146,7 @@ func (c *call) fail(err error) {
 	for _, name := range []string{"Etag", "Last-Modified", "Content-Encoding", "X-Content-Type-Options"} {
 		h.Del(name)
 	}
-	if after := james.AfterOf(err); after > 0 {
+	if after := c.after(err, p.Status); after > 0 {
 		h.Set("Retry-After", strconv.Itoa(retryAfter(after)))
 	}
 	h.Set("Content-Type", "application/problem+json")

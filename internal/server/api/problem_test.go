@@ -3,7 +3,9 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +120,29 @@ func TestErrors(t *testing.T) {
 				t.Fatalf("got %s: %v\nhint: %s", james.KindOf(err), err, james.HintOf(err))
 			}
 		})
+	}
+}
+
+// TestUnavailable: who needs the store is told when to come again, but for downloads, which
+// go on for ever where they are told that.
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *api.Options) { o.Fleet = func() *fleet.Fleet { return nil } })
+	digest := james.DigestOf([]byte("x")).String()
+	for _, row := range []struct {
+		as, method, path string
+		body             io.Reader
+		after            []string
+	}{
+		{"device-1", "POST", "/v1/poll", strings.NewReader("{}"), []string{"1", "2"}},
+		{"device-1", "POST", "/v1/reports", strings.NewReader("{}"), []string{"1", "2"}},
+		{"root", "GET", "/v1/devices", nil, []string{"1", "2"}},
+		{"device-1", "GET", "/v1/packets/" + digest + "/archive", nil, []string{""}},
+	} {
+		got := w.ask(t, transport(t, row.as), row.method, row.path, jsonBody, row.body)
+		if after := got.Header.Get("Retry-After"); got.StatusCode != http.StatusServiceUnavailable || !slices.Contains(row.after, after) {
+			t.Errorf("%s %s: %d, Retry-After %q: %s", row.method, row.path, got.StatusCode, after, got.body)
+		}
 	}
 }
 
