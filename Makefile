@@ -16,8 +16,9 @@ DIST := amd64 arm64 arm,7 arm,6 arm,5 386 riscv64 mips,softfloat mipsle,softfloa
 CUTS    ?= 50
 SEED    ?= 0
 
-# For kill, on each store.
+# For kill: how often, on each store, and for how many seconds the database is away.
 KILLS   ?= 200
+AWAY    ?= 60
 
 .PHONY: help build demo test race crash kill lint e2e powercut bench bench-delta bench-fleet bench-all fuzz cover dist install clean
 
@@ -40,8 +41,8 @@ crash: ## kill, fail and cut off the agent at every operation of many plans (doc
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go test -c -o "$$dir/crash.test" ./internal/device/txn; \
 	 JAMES_CRASH='$(or $(CRASH),all)' JAMES_CRASH_SEED='$(SEED)' "$$dir/crash.test" -test.run '^TestCrash$$' -test.timeout 4h
 
-kill: ## kill jamesd KILLS times under uploads, desired states and reports, on each store, also one of three that share one; SEED=n chooses the moments (docs/crash.md)
-	JAMES_TEST_KILLS='$(KILLS)' JAMES_TEST_KILL_SEED='$(SEED)' go test -count 1 -timeout 4h -run '^TestKill' -v ./internal/server
+kill: ## kill jamesd KILLS times under uploads, desired states and reports, on each store, also one of three that share one, and the database for AWAY seconds; SEED=n chooses the moments (docs/crash.md)
+	JAMES_TEST_KILLS='$(KILLS)' JAMES_TEST_KILL_SEED='$(SEED)' JAMES_TEST_AWAY='$(AWAY)' go test -count 1 -timeout 4h -run '^(TestKill|TestDatabaseAway)' -v ./internal/server
 
 e2e: ## the end-to-end scripts on the real programs only
 	go test -race ./internal/e2e

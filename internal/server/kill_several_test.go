@@ -32,7 +32,7 @@ func TestKillOneOfThree(t *testing.T) {
 	seed := setting(t, envSeed, rand.IntN(1<<30))
 	victimCertificates(t)
 	inParts(t, kills, 10, func(t *testing.T, part, kills int) {
-		k := newSeveral(t, mongodtest.URI(t), 3, uint64(seed+part))
+		k := newSeveral(t, mongodtest.URI(t), 3, uint64(seed+part), 300_000)
 		stop := k.load()
 		random := rand.New(rand.NewPCG(k.seed, 99))
 		for n := range kills {
@@ -48,9 +48,10 @@ func TestKillOneOfThree(t *testing.T) {
 	})
 }
 
-// newSeveral starts n jamesd on a database.
-func newSeveral(t *testing.T, db string, n int, seed uint64) *several {
-	k := &several{killing: &killing{t: t, db: db, seed: seed, large: 300_000}}
+// newSeveral starts n jamesd on a database. The packets that change have so many bytes and
+// less.
+func newSeveral(t *testing.T, db string, n int, seed uint64, large int) *several {
+	k := &several{killing: &killing{t: t, db: db, seed: seed, large: large}}
 	k.servers, k.cells = make([]*process, n), make([][]*cell, n)
 	for i := range k.servers {
 		k.start(i)

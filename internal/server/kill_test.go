@@ -38,21 +38,32 @@ func TestKill(t *testing.T) {
 		name string
 		db   func(t *testing.T) string
 		life time.Duration // at most; long enough for some uploads
-		// Sizes are in bytes. FerretDB reads all that was ever uploaded for many a query.
-		large int
+		// FerretDB reads all that was ever uploaded for many a query. So there packets are
+		// smaller, in bytes, and after some kills a new database takes the place of the one.
+		large, each int
 	}{
-		{"embedded", func(t *testing.T) string { return t.TempDir() }, 400 * time.Millisecond, 1_200_000},
-		{"mongodb", func(t *testing.T) string { return mongodtest.URI(t) }, 1500 * time.Millisecond, 300_000},
+		{"embedded", func(t *testing.T) string { return t.TempDir() }, 400 * time.Millisecond, 1_200_000, kills},
+		{"mongodb", func(t *testing.T) string { return mongodtest.URI(t) }, 2500 * time.Millisecond, 300_000, 20},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			k := &killing{t: t, db: row.db(t), seed: uint64(seed), life: row.life, large: row.large, cache: t.TempDir()}
-			for n := range kills {
-				k.round(n)
-			}
-			t.Logf("%d kills with seed %d: %d changes acknowledged, %d of them of packets; %d cut off, of which %d had been made",
-				kills, seed, k.acknowledged.Load(), k.packets.Load(), k.cut, k.made)
+			inParts(t, kills, row.each, func(t *testing.T, part, kills int) {
+				k := &killing{t: t, db: row.db(t), seed: uint64(seed + part), life: row.life, large: row.large, cache: t.TempDir()}
+				for n := range kills {
+					k.round(n)
+				}
+				k.end()
+				t.Logf("%d kills with seed %d: %d changes acknowledged, %d of them of packets; %d cut off, of which %d had been made",
+					kills, seed+part, k.acknowledged.Load(), k.packets.Load(), k.cut, k.made)
+			})
 		})
+	}
+}
+
+// inParts has so many kills happen, of which each part has at most as many as it is told.
+func inParts(t *testing.T, kills, each int, part func(t *testing.T, part, kills int)) {
+	for n := 0; n < kills; n += each {
+		t.Run(fmt.Sprint("from ", n), func(t *testing.T) { part(t, n, min(each, kills-n)) })
 	}
 }
 
@@ -95,12 +106,22 @@ type killing struct {
 type cell struct {
 	name   string
 	packet bool
-	// change makes it n, read returns what it is.
-	change func(ctx context.Context, n int) error
+	tells  bool // the server says whether it was something else before
+	// change makes it n and says whether it was something else before, as far as is known;
+	// read returns what it is. One that is tried again has the same turn.
+	change func(ctx context.Context, n, turn int) (made bool, err error)
 	read   func(ctx context.Context) (int, error)
+	known
+	acknowledged, turnedAway atomic.Int64 // tries; the latter were told when to come again
+}
 
+// known is what is known of a cell.
+type known struct {
 	sure  int   // what was acknowledged, or read
 	maybe []int // what was not acknowledged since
+	turn  int   // the last one
+	made  int   // changes of which that was acknowledged
+	cut   int   // changes that were not acknowledged
 }
 
 const (
@@ -143,12 +164,23 @@ func (k *killing) round(n int) {
 	}
 }
 
+// end looks once more, at a jamesd that nobody kills.
+func (k *killing) end() {
+	p := run(k.t, nil, append(standard(k.db), "--cache-dir", k.cache)...)
+	p.logged(k.t, "ready")
+	k.connect(&killWorld{admin: p.client(k.t, "root"), devices: make([]*client.Client, victims)})
+	k.look(-1)
+	k.once(p.client(k.t, "root"))
+	p.stop(k.t)
+}
+
 // introduce has each device poll once, before which jamesd takes no report of it.
 func (k *killing) introduce(w *killWorld) {
 	for i, d := range w.devices {
 		_, err := d.Poll(k.t.Context(), james.PollRequest{Report: &james.DeviceReport{SystemTags: tagged(1)}})
 		must(k.t, err)
-		k.cells[names+3*i+1].sure = 1
+		c := k.cells[names+3*i+1]
+		c.sure, c.made = 1, 1
 	}
 }
 
@@ -159,26 +191,49 @@ func (k *killing) kill(p *process) {
 
 // work changes a cell until jamesd is gone.
 func (k *killing) work(ctx context.Context, c *cell, random *rand.Rand) {
-	for {
-		n := 1 + random.IntN(versions)
-		if n == c.sure {
-			continue
-		}
-		err := c.change(ctx, n)
-		switch kind := james.KindOf(err); {
-		case err == nil:
-			c.sure, c.maybe = n, nil
-			k.acknowledged.Add(1)
-			if c.packet {
-				k.packets.Add(1)
-			}
-			continue
-		case kind != james.KindUnavailable && kind != james.KindInterrupted:
-			k.t.Errorf("%s to %d: %v", c.name, n, err)
-		}
-		c.maybe = append(c.maybe, n)
-		return
+	for k.try(ctx, c, c, c.next(random)) == nil {
 	}
+}
+
+// next returns what a cell is to be: something else than it is, or, as those do who got
+// no answer, the same as the last time.
+func (c *cell) next(random *rand.Rand) int {
+	if last := len(c.maybe) - 1; last >= 0 && random.IntN(2) == 0 {
+		return c.maybe[last]
+	}
+	c.turn++
+	n := 1 + random.IntN(versions-1)
+	if n >= c.sure {
+		n++
+	}
+	return n
+}
+
+// try makes a cell n, by way of one that talks to a server, and returns why that was not
+// acknowledged.
+func (k *killing) try(ctx context.Context, c, at *cell, n int) error {
+	made, err := at.change(ctx, n, c.turn)
+	switch kind := james.KindOf(err); {
+	case err == nil:
+		c.acknowledged.Add(1)
+		c.sure, c.maybe = n, nil
+		if made {
+			c.made++
+		}
+		k.acknowledged.Add(1)
+		if c.packet {
+			k.packets.Add(1)
+		}
+		return nil
+	case kind != james.KindUnavailable && kind != james.KindInterrupted:
+		k.t.Errorf("%s to %d: %v", c.name, n, err)
+	}
+	if james.AfterOf(err) > 0 {
+		c.turnedAway.Add(1)
+	}
+	c.maybe = append(c.maybe, n)
+	c.cut++
+	return err
 }
 
 // look compares what jamesd says with what it must.
