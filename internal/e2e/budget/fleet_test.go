@@ -30,6 +30,7 @@ func BenchmarkFleet(b *testing.B) {
 	b.Run("waiting", func(b *testing.B) { measureWaiting(b, m, t) })
 	b.Run("storm", func(b *testing.B) { measureStorm(b, m, t) })
 	b.Run("polling", func(b *testing.B) { measurePolling(b, m, t) })
+	b.Run("several", func(b *testing.B) { measureSeveral(b, m, t) })
 }
 
 // fleetApp is what all devices of a fleet have, committed the metric of the plans that

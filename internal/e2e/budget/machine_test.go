@@ -126,7 +126,7 @@ func (m *machine) jamesd(b *testing.B, db string) *server {
 // jamesdAt starts a server at an address.
 func (m *machine) jamesdAt(b *testing.B, addr, db string) *server {
 	b.Helper()
-	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--db", db,
+	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--db", db, "--cache-dir", b.TempDir(),
 		"--poll-interval", "10m", // no device has its turn while all of them are connecting
 		"--device-requests", "0", // a few devices send what a fleet does
 		"--ca", m.pki+"/ca.crt", "--cert", m.pki+"/server.crt", "--key", m.pki+"/server.key"))
