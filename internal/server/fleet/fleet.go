@@ -9,9 +9,10 @@
 //
 // So it may be behind by Options.FollowInterval. That loses nothing and has nobody do a
 // thing twice: every change is made to the row as the store has it; what an admin asks
-// for, and a report that is new here, are looked at after what is in the store was made
-// known, so that a device is not told to undo what another process has told it to do; and
-// what is not known here is looked for there before it is said not to exist. One case is
+// for is looked at after what is in the store was made known; so is what a device is to do
+// that has just said something new, so that it is not told to undo what another process
+// has told it to do; and what is not known here is looked for there before it is said not
+// to exist. One case is
 // left, a device that goes back to what it was when it was last seen here, and in the
 // meantime told another process something else: its report counts as known here, and the
 // store keeps the other one. The device is asked for its report again when that arrives,

@@ -39,7 +39,11 @@ func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, ans
 	if err := checkPoll(id, &req); err != nil {
 		return james.PollResponse{}, nil, err
 	}
-	if err := f.hear(ctx, id, &req); err != nil {
+	err := f.hear(ctx, id, &req)
+	if err == nil {
+		err = f.makeSure(ctx, id)
+	}
+	if err != nil {
 		return james.PollResponse{}, nil, err
 	}
 	longest := int(james.MaxWait / time.Second)

@@ -52,8 +52,7 @@ func checkPoll(id string, req *james.PollRequest) error {
 }
 
 // hear takes over what a device reports, of which the digest alone stays in the poll. It
-// asks the store only where that is not what is known already, and makes known first what
-// is there: the device may have done what another process told it to.
+// writes to the store only where that is not what is known already.
 func (f *Fleet) hear(ctx context.Context, id string, req *james.PollRequest) error {
 	r := req.Report
 	if r == nil {
@@ -63,9 +62,6 @@ func (f *Fleet) hear(ctx context.Context, id string, req *james.PollRequest) err
 	req.Same, req.Report = digest, nil
 	if f.knows(id, r, digest) {
 		return nil
-	}
-	if err := f.refresh(ctx); err != nil {
-		return err
 	}
 	var first, drifted bool
 	_, err := f.saveDevice(ctx, id, func(old *james.Device) (*james.Device, error) {
@@ -85,6 +81,7 @@ func (f *Fleet) hear(ctx context.Context, id string, req *james.PollRequest) err
 		return err
 	}
 	f.knows(id, r, digest)
+	f.news(id)
 	if first {
 		f.event(ctx, james.Event{Kind: james.EventDeviceSeen, Actor: id, Device: id, Text: id + " polled for the first time, with the system tags " + tagsText(r.SystemTags)})
 	}
@@ -124,6 +121,29 @@ func (f *Fleet) knows(id string, r *james.DeviceReport, digest james.Digest) boo
 	}
 	d.digest = digest
 	return true
+}
+
+// news notes that the device has said something new.
+func (f *Fleet) news(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.cat.devices[id]; d != nil {
+		d.heard = f.follower.begun.Load()
+	}
+}
+
+// makeSure makes known what is in the store where the device would be told to do something
+// that it may have been told to undo by another process, as it has said something new since
+// the store was looked at.
+func (f *Fleet) makeSure(ctx context.Context, id string) error {
+	f.mu.Lock()
+	d := f.cat.devices[id]
+	sure := d == nil || d.heard < f.follower.done.Load() || f.cat.planOf(d).Empty()
+	f.mu.Unlock()
+	if sure {
+		return nil
+	}
+	return f.refresh(ctx)
 }
 
 // Report takes over how a device's transaction ended. Texts are shortened to

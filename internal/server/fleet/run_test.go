@@ -84,16 +84,18 @@ func TestBehind(t *testing.T) {
 			t.Errorf("it is told to %v", steps(resp))
 		}
 	})
-	t.Run("a report waits until the store can tell", func(t *testing.T) {
+	t.Run("it waits until the store can tell", func(t *testing.T) {
 		t.Parallel()
 		one, two, _, v2 := worlds(t)
 		one.want("d1", "a v2")
-		two.store.away.Store(true)
-		for range 2 {
-			_, err := two.Poll(t.Context(), "d1", james.PollRequest{Report: report("", v2)})
-			wantError(t, err, james.KindUnavailable)
+		for _, fails := range []*atomic.Bool{&two.store.away, &two.store.deaf} {
+			fails.Store(true)
+			for range 2 {
+				_, err := two.Poll(t.Context(), "d1", james.PollRequest{Report: report("", v2)})
+				wantError(t, err, james.KindUnavailable)
+			}
+			fails.Store(false)
 		}
-		two.store.away.Store(false)
 		if resp := two.poll("d1", report("", v2)); resp.Plan != nil {
 			t.Errorf("it is told to %v", steps(resp))
 		}

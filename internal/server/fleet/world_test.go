@@ -65,6 +65,7 @@ func (w *world) run() (stop func()) {
 type fragile struct {
 	store.Store
 	away atomic.Bool
+	deaf atomic.Bool // to what others change
 }
 
 func (s *fragile) fail() error {
@@ -108,6 +109,9 @@ func (s *fragile) Desired() store.Table[james.Desired] {
 func (s *fragile) Changes(ctx context.Context, since store.Cursor) ([]store.Change, store.Cursor, error) {
 	if err := s.fail(); err != nil {
 		return nil, since, err
+	}
+	if s.deaf.Load() {
+		return nil, since, james.Errorf(james.KindUnavailable, "store", "is deaf")
 	}
 	return s.Store.Changes(ctx, since)
 }
