@@ -57,20 +57,33 @@ func newLog(db *mongo.Database, name string) *log {
 	return &log{name: name, entries: db.Collection(name), floors: db.Collection("floors")}
 }
 
+// singly is how many entries are read one by one before a range of them is. Mostly there is
+// none, or one. FerretDB has one _id answered by its own database, but decodes every entry
+// for a range.
+const singly = 8
+
 // read returns entries after the change of number head, without a gap. It says
 // whether there may be more; otherwise those are all that were in the log when
 // it was called.
 func (l *log) read(ctx context.Context, head uint64) (entries []entry, more bool, err error) {
-	// The next entry alone first, by its _id: mostly there is none. FerretDB has
-	// that answered by its own database, but decodes every entry for a range.
-	err = l.entries.FindOne(ctx, bson.D{{Key: "_id", Value: idOf(head + 1)}},
-		options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err()
-	if err == mongo.ErrNoDocuments {
-		return nil, false, nil
+	for range singly {
+		var e entry
+		err := l.entries.FindOne(ctx, bson.D{{Key: "_id", Value: idOf(head + 1)}}).Decode(&e)
+		if err == mongo.ErrNoDocuments || err == nil && len(e.Changes) == 0 {
+			return entries, false, nil
+		}
+		if err != nil {
+			return nil, false, failure(err)
+		}
+		entries = append(entries, e)
+		head += uint64(len(e.Changes))
 	}
-	if err != nil {
-		return nil, false, failure(err)
-	}
+	rest, more, err := l.readRange(ctx, head)
+	return append(entries, rest...), more, err
+}
+
+// readRange is read for many.
+func (l *log) readRange(ctx context.Context, head uint64) (entries []entry, more bool, err error) {
 	cursor, err := l.entries.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: idOf(head)}}}},
 		options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetLimit(readEntries))
 	if err != nil {
