@@ -10,9 +10,9 @@ import (
 	"syscall"
 
 	"github.com/trusch/jamesd/internal/device/disk"
-	"github.com/trusch/jamesd/internal/device/throttle"
 	"github.com/trusch/jamesd/internal/device/transfer"
 	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/internal/throttle"
 	"github.com/trusch/jamesd/pkg/james"
 )
 

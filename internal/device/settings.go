@@ -11,6 +11,7 @@ import (
 	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/device/inventory"
 	"github.com/trusch/jamesd/internal/device/script"
+	"github.com/trusch/jamesd/internal/throttle"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -18,9 +19,6 @@ const (
 	settingsFile = "/etc/jamesc/jamesc.yaml"
 	variables    = "JAMESC"
 	defaultPort  = "2761"
-	// leastRate is what --max-rate must be at least, in bytes a second: with less, a
-	// server would take the device for one that has gone.
-	leastRate = 2000
 )
 
 // settings are those of jamesc; each is a flag, a key of the settings file and
@@ -92,8 +90,8 @@ func (s *settings) load(cmd *cobra.Command, p config.Process) error {
 			return james.Errorf(james.KindInvalid, name, "%s is less than 0", d)
 		}
 	}
-	if s.maxRate != 0 && s.maxRate < leastRate {
-		return james.Errorf(james.KindInvalid, "max-rate", "%s a second is less than %d bytes", s.maxRate.String(), leastRate)
+	if s.maxRate != 0 && s.maxRate < throttle.Least {
+		return james.Errorf(james.KindInvalid, "max-rate", "%s a second is less than %d bytes", s.maxRate.String(), throttle.Least)
 	}
 	for name, d := range map[string]time.Duration{"script-timeout": s.scriptTimeout, "retry-first": s.retry, "retry-limit": s.limit} {
 		if d <= 0 {

@@ -27,9 +27,9 @@ import (
 
 	"github.com/trusch/jamesd/internal/backoff"
 	"github.com/trusch/jamesd/internal/device/disk"
-	"github.com/trusch/jamesd/internal/device/throttle"
 	"github.com/trusch/jamesd/internal/device/transfer"
 	"github.com/trusch/jamesd/internal/device/txn"
+	"github.com/trusch/jamesd/internal/throttle"
 	"github.com/trusch/jamesd/pkg/james"
 )
 

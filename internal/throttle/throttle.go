@@ -8,6 +8,14 @@ import (
 	"time"
 )
 
+// Least is the least rate that is of use, in bytes a second: with less, the other side
+// would take a connection for one that has gone.
+const Least = 2000
+
+// slack is how much of the rate, as a time, is not lost to those who use all of it: timers
+// are late, and who waited does something with the bytes.
+const slack = 10 * time.Millisecond
+
 // Throttle lets so many bytes through in a second, over all who use it. It is safe
 // for concurrent use.
 type Throttle struct {
@@ -26,8 +34,9 @@ func New(rate int64) *Throttle {
 	return &Throttle{rate: float64(rate)}
 }
 
-// Wait is called after n bytes came and returns when the next may. It fails when ctx
-// is done before that. What was not used of the rate before is lost.
+// Wait returns when n bytes are paid for: who receives calls it after they came, who sends
+// before they go. It fails when ctx is done before that. Who waits is served in the order
+// of the calls. What was not used of the rate before is lost.
 func (t *Throttle) Wait(ctx context.Context, n int) error {
 	if t == nil {
 		return nil
@@ -51,8 +60,8 @@ func (t *Throttle) pay(n int) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	if t.free.Before(now) {
-		t.free = now
+	if earliest := now.Add(-slack); t.free.Before(earliest) {
+		t.free = earliest
 	}
 	t.free = t.free.Add(time.Duration(float64(n) / t.rate * float64(time.Second)))
 	return t.free.Sub(now)
