@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"math"
 
 	"github.com/trusch/jamesd/pkg/james"
@@ -22,6 +23,12 @@ type Limits struct {
 	// it is less; see xz.Options. It is for who has cores and memory to spare.
 	Workers int
 }
+
+// What errors wrap that are about MaxArchive, or about MaxSize.
+var (
+	ErrMaxArchive = errors.New("is larger than the limit")
+	ErrMaxSize    = errors.New("the files exceed the limit")
+)
 
 // DefaultLimits returns 250,000 entries, 16 GiB of files, 8 GiB of archive, and
 // no devices.

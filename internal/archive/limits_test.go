@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -48,6 +49,9 @@ func TestScanLimits(t *testing.T) {
 				return
 			}
 			checkRefused(t, err, james.KindInvalid, tt.says...)
+			if errors.Is(err, archive.ErrMaxSize) != (tt.lim.MaxSize > 0) || errors.Is(err, archive.ErrMaxArchive) != (tt.lim.MaxArchive > 0) {
+				t.Errorf("%v does not say which limit it is", err)
+			}
 		})
 	}
 }

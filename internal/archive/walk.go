@@ -44,7 +44,7 @@ type walker struct {
 func walk(ctx context.Context, r io.Reader, lim Limits, visit func(item) error) (string, error) {
 	w := &walker{lim: lim}
 	w.src = meter{ctx: ctx, r: r, max: lim.MaxArchive, fail: readError, over: func() error {
-		return invalid("is larger than the limit of %d bytes", lim.MaxArchive)
+		return invalid("%w of %d bytes", ErrMaxArchive, lim.MaxArchive)
 	}}
 	w.in = bufio.NewReaderSize(&w.src, 64<<10)
 	done, err := w.open(ctx)
@@ -183,7 +183,7 @@ func (w *walker) addSize(hdr *tar.Header) error {
 	case typeOf(hdr.Typeflag) != james.TypeFile:
 		return nil // some tars state a size for what has no content
 	case hdr.Size > w.lim.MaxSize-w.size:
-		return james.Errorf(james.KindInvalid, w.at, "has %d bytes, with which the files exceed the limit of %d bytes", hdr.Size, w.lim.MaxSize)
+		return james.Errorf(james.KindInvalid, w.at, "has %d bytes, with which %w of %d bytes", hdr.Size, ErrMaxSize, w.lim.MaxSize)
 	}
 	w.size += hdr.Size
 	w.raw.max += hdr.Size

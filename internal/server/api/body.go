@@ -22,6 +22,7 @@ type body struct {
 	stall  time.Duration
 	length int64 // as declared; -1 where it is not known
 	limit  int64
+	flag   string // the setting that the limit follows from, if one does
 	read   int64
 	due    int64         // how much must have been read when
 	waited time.Duration // for the client reaches stall
@@ -35,7 +36,7 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.receive(p[:min(int64(len(p)), b.limit-b.read+1)])
 	switch {
 	case b.read > b.limit:
-		n, b.err = 0, tooLarge(b.limit)
+		n, b.err = 0, b.tooLarge()
 	case err != nil:
 		b.err = b.explain(err)
 	}
@@ -75,13 +76,21 @@ func (b *body) check() error {
 	case b.limit == 0 && b.length != 0:
 		return refuse(http.StatusRequestEntityTooLarge, "a body is not expected here")
 	case b.length > b.limit:
-		return tooLarge(b.limit)
+		return b.tooLarge()
 	}
 	return nil
 }
 
-func tooLarge(limit int64) error {
-	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", limit)
+func (b *body) tooLarge() error {
+	return tooLarge(james.Errorf(james.KindInvalid, "", "the body is larger than %d bytes", b.limit), b.flag)
+}
+
+// tooLarge returns err with its status, and with the setting that it follows from.
+func tooLarge(err *james.Error, flag string) error {
+	if flag != "" {
+		err = err.WithHint("It is the limit --%s of jamesd.", flag)
+	}
+	return &refusal{http.StatusRequestEntityTooLarge, err}
 }
 
 // failed returns the error by which reading ended, if it was not the end.

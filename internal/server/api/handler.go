@@ -148,7 +148,7 @@ func (c *call) serve(route *Route) {
 	c.route = route
 	c.body.limit = route.MaxBody
 	if route.MaxBody == upload {
-		c.body.limit = c.api.o.MaxUpload
+		c.body.limit, c.body.flag = c.api.o.MaxUpload, "max-archive"
 	}
 	if err := c.run(); err != nil {
 		c.fail(cannot(route.Op, c.subject, err))

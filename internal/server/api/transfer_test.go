@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"crypto/tls"
@@ -58,18 +59,24 @@ func form(t testing.TB, parts ...part) (http.Header, []byte) {
 	return http.Header{"Content-Type": {w.FormDataContentType()}}, buf.Bytes()
 }
 
+// settingOf says which setting the answer to something too large names.
+var settingOf = map[string]string{"body too large": "max-archive", "files too large": "max-packet-size"}
+
 // TestUploadForm: an upload of another form than it must have changes nothing.
 func TestUploadForm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *api.Options) { o.MaxUpload = 12 << 20 })
 	archive := part{"archive", string(tarOf(t, "f", []byte("x")))}
 	packet := part{"packet", `{"name":"p","tags":[]}`}
+	var huge bytes.Buffer
+	must(t, tar.NewWriter(&huge).WriteHeader(&tar.Header{Name: "f", Size: 17 << 30, Mode: 0o644}))
 	for _, row := range []struct {
 		name   string
 		parts  []part
 		status int
 		detail string
 	}{
+		{"files too large", []part{packet, {"archive", huge.String()}}, 413, "exceed the limit of 17179869184 bytes"},
 		{"nothing", nil, 400, `no part "packet"`},
 		{"no archive", []part{packet}, 400, `no part "archive"`},
 		{"other order", []part{archive, packet}, 400, `the part "archive" where "packet" must be`},
@@ -86,6 +93,9 @@ func TestUploadForm(t *testing.T) {
 			got := w.ask(t, transport(t, "root"), "POST", "/v1/packets", header, bytes.NewReader(body))
 			if got.StatusCode < 400 || row.status != 0 && got.StatusCode != row.status || !strings.Contains(got.problem.Detail, row.detail) {
 				t.Fatalf("got %d %s", got.StatusCode, got.body)
+			}
+			if setting, ok := settingOf[row.name]; ok && got.problem.Hint != "It is the limit --"+setting+" of jamesd." {
+				t.Errorf("the hint is %q", got.problem.Hint)
 			}
 			if got.problem.Op != "add packet" {
 				t.Errorf("the operation is %q", got.problem.Op)

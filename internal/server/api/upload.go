@@ -7,6 +7,7 @@ import (
 	"mime/multipart"
 	"net/http"
 
+	"github.com/trusch/jamesd/internal/archive"
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -23,22 +24,35 @@ func addPacket(c *call, f *fleet.Fleet) error {
 		return c.because(err)
 	}
 	c.subject = req.Name
-	archive, err := nextPart(parts, "archive")
+	content, err := nextPart(parts, "archive")
 	if err != nil {
 		return c.because(err)
 	}
-	last := &lastPart{parts: parts, part: archive}
+	last := &lastPart{parts: parts, part: content}
 	resp, err := f.AddPacket(c.r.Context(), c.caller.name, req, last)
 	if err != nil && last.err != nil {
 		err = last.err // what came of it is a consequence
 	}
 	if err != nil {
-		return c.because(err)
+		return c.because(overLimit(err))
 	}
 	if resp.Added {
 		return c.json(http.StatusCreated, resp)
 	}
 	return c.result(resp, nil)
+}
+
+// overLimit names the setting where an archive is too large.
+func overLimit(err error) error {
+	var e *james.Error
+	switch {
+	case !errors.As(err, &e):
+	case errors.Is(err, archive.ErrMaxArchive):
+		return tooLarge(e, "max-archive")
+	case errors.Is(err, archive.ErrMaxSize):
+		return tooLarge(e, "max-packet-size")
+	}
+	return err
 }
 
 func (c *call) parts() (*multipart.Reader, error) {
