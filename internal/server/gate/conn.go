@@ -29,6 +29,7 @@ type Conn struct {
 	evicted bool
 
 	onClose func()
+	client  string // whose connection it is, guarded by gate.crowd.mu; "" where that is not counted
 }
 
 // OnClose has f called when the connection is closed. It is to be called once at most,
@@ -109,6 +110,7 @@ func (c *Conn) finish() {
 func (c *Conn) Close() error {
 	if c.once.CompareAndSwap(false, true) {
 		c.gate.open.Add(-1)
+		c.gate.crowd.remove(c)
 		if c.onClose != nil {
 			c.onClose()
 		}

@@ -6,9 +6,10 @@
 // begun, and who would have to wait too long to begin is turned away at once, so that a
 // thousand that come at one moment do not make each other late, every one of them. Nobody
 // holds others up by being slow: while a client is waited for, others have its place.
-// Of clients that say nothing the oldest go where there are too many.
+// Of clients that say nothing the oldest go where there are too many, and of one client's
+// connections.
 //
-// The package knows nothing of HTTP and of who a client is.
+// The package knows nothing of HTTP, and who a client is, only from who made the listener.
 package gate
 
 import (
@@ -28,6 +29,10 @@ type Options struct {
 	TLS *tls.Config
 	// Connections is how many there may be; 0 is no limit.
 	Connections int
+	// Each is how many a client may have, of which the oldest goes; 0 is no limit. Client
+	// returns whose a connection is, "" for somebody who may have any number.
+	Each   int
+	Client func(tls.ConnectionState) string
 	// Pending is how many may be in their handshake; 4,096.
 	Pending int
 	// Workers is how many do the work of a handshake at a time; runtime.GOMAXPROCS.
@@ -67,6 +72,7 @@ type Stats struct {
 	Late                  uint64 // turned away as their work could not begin in time
 	Silent                uint64 // turned away as they said nothing and there were too many
 	Refused               uint64 // closed as there were too many connections
+	Crowded               uint64 // closed as the client had too many
 }
 
 // Listener is a net.Listener of connections whose handshake is done.
@@ -78,6 +84,7 @@ type Listener struct {
 	over  chan struct{} // closed with the listener
 	close func() error
 	wg    sync.WaitGroup
+	crowd crowd
 
 	open, pending                              atomic.Int64
 	full, resumed, failed, late, mute, refused atomic.Uint64
@@ -97,7 +104,7 @@ type result struct {
 func New(l net.Listener, o Options) *Listener {
 	o.complete()
 	g := &Listener{Listener: l, o: o, work: &turnstile{free: o.Workers, room: o.Workers * begunEach}, ready: make(chan result),
-		over: make(chan struct{}), silent: list.New(), shakes: make(map[*Conn]struct{})}
+		over: make(chan struct{}), silent: list.New(), shakes: make(map[*Conn]struct{}), crowd: crowd{of: make(map[string][]*Conn)}}
 	g.close = sync.OnceValue(g.end)
 	g.wg.Go(g.accept)
 	return g
@@ -134,6 +141,7 @@ func (g *Listener) Stats() Stats {
 	return Stats{
 		Open: g.open.Load(), Pending: g.pending.Load(), Full: g.full.Load(), Resumed: g.resumed.Load(), Failed: g.failed.Load(),
 		Late: g.late.Load(), Silent: g.mute.Load(), Refused: g.refused.Load(),
+		Crowded: g.crowd.ended.Load(),
 	}
 }
 
@@ -205,6 +213,9 @@ func (g *Listener) shake(c *Conn) {
 		g.resumed.Add(1)
 	default:
 		g.full.Add(1)
+	}
+	if err == nil {
+		g.join(c, conn.ConnectionState())
 	}
 	select {
 	case g.ready <- result{conn: conn}:

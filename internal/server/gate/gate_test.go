@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,6 +222,55 @@ func TestTooManyConnections(t *testing.T) {
 	w.await(t, "one is gone", func(s gate.Stats) bool { return s.Open == 2 })
 	_, err := w.connect(t)
 	must(t, err)
+}
+
+// TestTooManyOfOne: of a client that has too many the oldest goes, as its end of the
+// connection sees and as the one that uses it here sees; others keep theirs.
+func TestTooManyOfOne(t *testing.T) {
+	t.Parallel()
+	var anybody atomic.Bool
+	w := newWorld(t, gate.Options{Each: 2, Client: func(cs tls.ConnectionState) string {
+		if anybody.Load() {
+			return ""
+		}
+		return cs.PeerCertificates[0].Subject.CommonName
+	}})
+	echoed := func(c *tls.Conn) bool {
+		_, err := c.Write([]byte("y"))
+		if err == nil {
+			_, err = io.ReadFull(c, make([]byte, 1))
+		}
+		return err == nil
+	}
+	var all []*tls.Conn
+	for i := range 5 {
+		c, err := w.connect(t)
+		must(t, err)
+		all = append(all, c)
+		open := int64(min(i+1, 2))
+		w.await(t, "the oldest go", func(s gate.Stats) bool { return s.Open == open && s.Crowded == uint64(max(0, i-1)) })
+	}
+	for i, c := range all {
+		if echoed(c) != (i >= 3) {
+			t.Errorf("connection %d is open: %t", i, i < 3)
+		}
+	}
+	all[3].Close() // makes room
+	w.await(t, "one is gone", func(s gate.Stats) bool { return s.Open == 1 })
+	c, err := w.connect(t)
+	must(t, err)
+	if !echoed(c) || !echoed(all[4]) {
+		t.Error("one of two is closed")
+	}
+	anybody.Store(true) // and may have any number
+	for range 3 {
+		c, err := w.connect(t)
+		must(t, err)
+		all = append(all, c)
+	}
+	if s := w.Stats(); s.Open != 5 || s.Crowded != 3 {
+		t.Errorf("%+v", s)
+	}
 }
 
 // TestClose ends what is in its handshake.
