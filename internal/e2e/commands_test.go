@@ -45,8 +45,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 
 // cmdJamesd starts a server: `jamesd NAME [FLAG...]`. It takes the store in $DB,
 // the certificate pki/server.crt, a cache directory and a free loopback port, waits until it is
-// ready (one of the name lost: until it listens), and puts its address into $ADDR_NAME and $JAMESD_ADDR. Started again
-// under the same name it takes the same port.
+// ready (one of the name lost: until it listens), and puts its address into $ADDR_NAME and $JAMESD_ADDR, and that of its
+// metrics into $METRICS. Started again under the same name it takes the same port.
 func cmdJamesd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: jamesd NAME [FLAG...]")
@@ -60,6 +60,10 @@ func cmdJamesd(ts *testscript.TestScript, neg bool, args []string) {
 	p := w.start(ts, name, "jamesd", append([]string{"--db", ts.Getenv("DB"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--cache-dir", ts.MkAbs(name + ".cache"),
 		"--ca", pki("ca.crt"), "--cert", pki("server.crt"), "--key", pki("server.key"), "--log-level", "debug"}, args[1:]...)...)
 	got, err := p.await(regexp.MustCompile(`msg="?listening"?.*? addr="?(127\.0\.0\.1:\d+)"?`), 1)
+	var metrics []string
+	if err == nil {
+		metrics, err = p.await(regexp.MustCompile(`msg="metrics listening".*? addr="?(127\.0\.0\.1:\d+)"?`), 1)
+	}
 	if err == nil && name != "lost" {
 		_, err = p.await(regexp.MustCompile(`msg=ready`), 1)
 	}
@@ -69,6 +73,7 @@ func cmdJamesd(ts *testscript.TestScript, neg bool, args []string) {
 	w.addr[name] = got[1]
 	ts.Setenv("ADDR_"+name, got[1])
 	ts.Setenv("JAMESD_ADDR", got[1])
+	ts.Setenv("METRICS", metrics[1])
 }
 
 // cmdJamesc starts an agent in the background: `jamesc ID [FLAG...]`, with the

@@ -3,4 +3,4 @@
 package server
 
 // connections returns how many connections there may be, 0 for no limit.
-func (o *options) connections() int { return o.maxConnections }
+func (l *limits) connections() int { return l.maxConnections }

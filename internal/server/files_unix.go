@@ -10,9 +10,9 @@ const otherFiles = 512
 
 // connections returns how many connections there may be. Go has raised the limit of open
 // files to the highest that the process may have.
-func (o *options) connections() int {
-	if o.maxConnections > 0 {
-		return o.maxConnections
+func (l *limits) connections() int {
+	if l.maxConnections > 0 {
+		return l.maxConnections
 	}
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur > 1<<30 {

@@ -40,26 +40,44 @@ func (c gateCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// limitCollector shows how often devices met a limit.
-type limitCollector struct{ table *limit.Table }
+// limitCollector shows how often limits were met, and what they are about.
+type limitCollector struct {
+	table   *limit.Table
+	current func() *gate.Listener
+}
 
 var (
 	descTransfers = prometheus.NewDesc("jamesd_transfers", "Archives and streams that devices are being sent.", nil, nil)
-	descLimited   = prometheus.NewDesc("jamesd_limited_total", "Requests of devices that met a limit, by which.", []string{"limit"}, nil)
+	descWorking   = prometheus.NewDesc("jamesd_requests_in_progress", "Requests of devices that are worked on, without polls that are held.", nil, nil)
+	descBodies    = prometheus.NewDesc("jamesd_request_bytes_held", "Bytes of large bodies of devices' requests that are held.", nil, nil)
+	descLimited   = prometheus.NewDesc("jamesd_limited_total", "Times that a limit was met, by which.", []string{"limit"}, nil)
+	descPaced     = prometheus.NewDesc("jamesd_paced_seconds_total", "Time for which what is sent was held up, by the limit.", []string{"limit"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c limitCollector) Describe(out chan<- *prometheus.Desc) {
-	out <- descTransfers
-	out <- descLimited
+	for _, d := range []*prometheus.Desc{descTransfers, descWorking, descBodies, descLimited, descPaced} {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
 func (c limitCollector) Collect(out chan<- prometheus.Metric) {
-	out <- prometheus.MustNewConstMetric(descTransfers, prometheus.GaugeValue, float64(c.table.Running()))
-	for name, r := range map[string]limit.Reason{
-		"device-requests": limit.Requests, "device-transfers": limit.DeviceTransfers, "max-transfers": limit.Transfers,
-	} {
-		out <- prometheus.MustNewConstMetric(descLimited, prometheus.CounterValue, float64(c.table.Met(r)), name)
+	gauge := func(d *prometheus.Desc, n int64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n))
+	}
+	gauge(descTransfers, c.table.Running())
+	gauge(descWorking, c.table.Working())
+	gauge(descBodies, c.table.Held())
+	var crowded uint64
+	if g := c.current(); g != nil {
+		crowded = g.Stats().Crowded
+	}
+	out <- prometheus.MustNewConstMetric(descLimited, prometheus.CounterValue, float64(crowded), "device-connections")
+	for _, r := range limit.Refusals() {
+		out <- prometheus.MustNewConstMetric(descLimited, prometheus.CounterValue, float64(c.table.Met(r)), r.String())
+	}
+	for _, r := range []limit.Reason{limit.DeviceRate, limit.Rate} {
+		out <- prometheus.MustNewConstMetric(descPaced, prometheus.CounterValue, c.table.Waited(r).Seconds(), r.String())
 	}
 }

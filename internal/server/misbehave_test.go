@@ -16,11 +16,11 @@ import (
 )
 
 // TestMisbehaviour: while some say nothing, send garbage before and after the handshake, stall
-// in the middle of a body and flood, the polls of a device are answered, and the flood is
-// told what it has met.
+// in the middle of a body, open one connection after the other and flood, the polls of a
+// device are answered, and the flood is told what it has met.
 func TestMisbehaviour(t *testing.T) {
 	t.Parallel()
-	p := run(t, nil, append(standard(t.TempDir()), "--device-requests", "5")...)
+	p := run(t, nil, append(standard(t.TempDir()), "--device-requests", "5", "--device-connections", "8")...)
 	p.logged(t, "ready")
 	addr := p.addr(t, "listening")
 	must(t, pki.AddClient(certs, "flooder"))
@@ -89,6 +89,12 @@ func TestMisbehaviour(t *testing.T) {
 		}
 		device.Close()
 		end()
+	}
+	_, body := p.get(t, "/metrics")
+	for _, setting := range []string{"device-requests", "device-connections"} {
+		if strings.Contains(body, `jamesd_limited_total{limit="`+setting+`"} 0`) {
+			t.Errorf("nobody has met --%s", setting)
+		}
 	}
 	cancel()
 	wg.Wait()

@@ -38,10 +38,7 @@ type options struct {
 	pollIntervalOf  []string
 	shutdownTimeout time.Duration
 
-	maxConnections  int
-	deviceRequests  int
-	deviceTransfers int
-	maxTransfers    int
+	limits limits
 
 	maxArchive    size
 	maxPacketSize size
@@ -51,7 +48,7 @@ type options struct {
 }
 
 func defaults() *options {
-	limits := archive.DefaultLimits()
+	archives := archive.DefaultLimits()
 	return &options{
 		addr:            ":2761",
 		db:              "/var/lib/jamesd",
@@ -62,11 +59,9 @@ func defaults() *options {
 		metricsAddr:     "127.0.0.1:2762",
 		pollInterval:    30 * time.Second,
 		shutdownTimeout: 30 * time.Second,
-		deviceRequests:  50,
-		deviceTransfers: 4,
-		maxTransfers:    20_000,
-		maxArchive:      size(limits.MaxArchive),
-		maxPacketSize:   size(limits.MaxSize),
+		limits:          defaultLimits(),
+		maxArchive:      size(archives.MaxArchive),
+		maxPacketSize:   size(archives.MaxSize),
 		logLevel:        "info",
 		logFormat:       "text",
 	}
@@ -89,10 +84,7 @@ func (o *options) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.pprofRemote, "pprof-remote", o.pprofRemote, "serve /debug/pprof/ at such an address, too: whoever reaches it can look into the process, and slow it down")
 	fs.DurationVar(&o.pollInterval, "poll-interval", o.pollInterval, "how long devices wait between polls, whose turns are even over that time")
 	fs.StringSliceVar(&o.pollIntervalOf, "poll-interval-of", o.pollIntervalOf, "how long devices with a tag wait between polls, as `TAG=DURATION`, several separated by commas; of a device's tags the longest time counts")
-	fs.IntVar(&o.maxConnections, "max-connections", o.maxConnections, "most connections at a time; 0 for what the open files of the process allow")
-	fs.IntVar(&o.deviceRequests, "device-requests", o.deviceRequests, "most requests a second of a device, of which those of 20 seconds may come at once; 0 for no limit")
-	fs.IntVar(&o.deviceTransfers, "device-transfers", o.deviceTransfers, "most archives and streams that a device is sent at a time; 0 for no limit")
-	fs.IntVar(&o.maxTransfers, "max-transfers", o.maxTransfers, "most archives and streams that all devices are sent at a time; 0 for no limit")
+	o.limits.register(fs)
 	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", o.shutdownTimeout, "how long transfers may go on after a signal to end")
 	fs.Var(&o.maxArchive, "max-archive", "largest archive that can be uploaded, such as 500MiB")
 	fs.Var(&o.maxPacketSize, "max-packet-size", "largest sum of the sizes of a packet's files, such as 2GiB")
@@ -123,19 +115,14 @@ func (o *options) check() error {
 	if _, err := o.pollIntervals(); err != nil {
 		return err
 	}
+	if err := o.limits.check(); err != nil {
+		return err
+	}
 	switch {
 	case !sane(o.pollInterval):
 		return james.Errorf(james.KindInvalid, "--poll-interval", "%s is not between 1s and 24h", o.pollInterval)
 	case o.shutdownTimeout < 0:
 		return james.Errorf(james.KindInvalid, "--shutdown-timeout", "%s is negative", o.shutdownTimeout)
-	case o.maxConnections < 0:
-		return james.Errorf(james.KindInvalid, "--max-connections", "%d is negative", o.maxConnections)
-	case o.deviceRequests < 0:
-		return james.Errorf(james.KindInvalid, "--device-requests", "%d is negative", o.deviceRequests)
-	case o.deviceTransfers < 0:
-		return james.Errorf(james.KindInvalid, "--device-transfers", "%d is negative", o.deviceTransfers)
-	case o.maxTransfers < 0:
-		return james.Errorf(james.KindInvalid, "--max-transfers", "%d is negative", o.maxTransfers)
 	case o.cacheSize < minCache:
 		return james.Errorf(james.KindInvalid, "--cache-size", "must be at least 1MiB")
 	case o.maxArchive <= 0:

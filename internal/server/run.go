@@ -21,7 +21,6 @@ import (
 	"github.com/trusch/jamesd/internal/server/control"
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/server/gate"
-	"github.com/trusch/jamesd/internal/server/limit"
 	"github.com/trusch/jamesd/internal/server/parking"
 	"github.com/trusch/jamesd/internal/server/site"
 	"github.com/trusch/jamesd/internal/server/supply"
@@ -141,8 +140,8 @@ func (d *jamesd) build() {
 	}
 	d.metrics = newMetrics(d.tls, d.o.ca)
 	d.metrics.registry.MustRegister(d.collectors()...)
-	limits := limit.New(limit.Options{Requests: d.o.deviceRequests, DeviceTransfers: d.o.deviceTransfers, Transfers: d.o.maxTransfers})
-	d.metrics.registry.MustRegister(gateCollector{d.state.gate.Load}, limitCollector{limits})
+	limits := d.o.limits.table()
+	d.metrics.registry.MustRegister(gateCollector{d.state.gate.Load}, limitCollector{limits, d.state.gate.Load})
 	o := api.Options{
 		Fleet: d.state.fleet.Load, Supply: d.state.supply.Load, Site: d.state.site.Load, Log: d.log, Admins: d.o.admins, Lot: d.lot, Limits: limits,
 		MaxUpload: int64(d.o.maxArchive) + multipartOverhead, Observe: d.metrics.observe,

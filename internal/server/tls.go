@@ -15,13 +15,15 @@ import (
 // only.
 func (d *jamesd) prepareTLS() {
 	d.tls.NextProtos = []string{"http/1.1"}
-	tickets.Guard(d.tls, func(cs tls.ConnectionState) bool { return api.IsDevice(cs, d.o.admins) })
+	tickets.Guard(d.tls, func(cs tls.ConnectionState) bool { return d.deviceOf(cs) != "" })
 	d.keys = &tickets.Keeper{Config: d.tls, Log: d.log, Now: time.Now}
 }
 
+func (d *jamesd) deviceOf(cs tls.ConnectionState) string { return api.DeviceOf(cs, d.o.admins) }
+
 // enter opens the gate. It is called once, by who closes the listener that it returns.
 func (d *jamesd) enter() net.Listener {
-	g := gate.New(d.apiConn, gate.Options{TLS: d.tls, Connections: d.o.connections()})
+	g := gate.New(d.apiConn, gate.Options{TLS: d.tls, Connections: d.o.limits.connections(), Each: d.o.limits.deviceConnections, Client: d.deviceOf})
 	d.state.gate.Store(g)
 	return g
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/trusch/jamesd/internal/backoff"
 )
 
 // Least is the least rate that is of use, in bytes a second: with less, the other side
@@ -35,28 +37,16 @@ func New(rate int64) *Throttle {
 }
 
 // Wait returns when n bytes are paid for: who receives calls it after they came, who sends
-// before they go. It fails when ctx is done before that. Who waits is served in the order
-// of the calls. What was not used of the rate before is lost.
-func (t *Throttle) Wait(ctx context.Context, n int) error {
-	if t == nil {
-		return nil
-	}
-	wait := t.pay(n)
-	if wait <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
+// before they go. It fails when ctx is done before that. What was not used of the rate
+// before is lost.
+func (t *Throttle) Wait(ctx context.Context, n int) error { return backoff.Sleep(ctx, t.Pay(n)) }
 
-// pay returns how long it takes until n more bytes are paid for.
-func (t *Throttle) pay(n int) time.Duration {
+// Pay returns how long it takes until n bytes are paid for, in the order of the calls, 0 or
+// less where they are.
+func (t *Throttle) Pay(n int) time.Duration {
+	if t == nil {
+		return 0
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()

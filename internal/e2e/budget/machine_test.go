@@ -128,7 +128,7 @@ func (m *machine) jamesdAt(b *testing.B, addr, db string) *server {
 	b.Helper()
 	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--db", db, "--cache-dir", b.TempDir(),
 		"--poll-interval", "10m", // no device has its turn while all of them are connecting
-		"--device-requests", "0", // a few devices send what a fleet does
+		"--device-requests", "0", "--device-connections", "0", // a few devices send what a fleet does
 		"--ca", m.pki+"/ca.crt", "--cert", m.pki+"/server.crt", "--key", m.pki+"/server.key"))
 	s := &server{process: p, begun: time.Now()}
 	s.addr = p.line(b, `msg=listening addr="?([^ "]+)`)

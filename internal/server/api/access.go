@@ -79,14 +79,16 @@ func callerOf(cert *x509.Certificate, admins []string) (caller, error) {
 	return caller{name: name, role: Device}, nil
 }
 
-// IsDevice reports whether the peer of a connection is a device: neither an admin nor a
-// cache, nor nobody.
-func IsDevice(cs tls.ConnectionState, admins []string) bool {
+// DeviceOf returns the device that is the peer of a connection, "" for an admin, a cache, and
+// nobody.
+func DeviceOf(cs tls.ConnectionState, admins []string) string {
 	if len(cs.PeerCertificates) == 0 {
-		return false
+		return ""
 	}
-	c, err := callerOf(cs.PeerCertificates[0], admins)
-	return err == nil && c.role == Device
+	if c, err := callerOf(cs.PeerCertificates[0], admins); err == nil && c.role == Device {
+		return c.name
+	}
+	return ""
 }
 
 // standIn makes the caller of a cache the device that it asks for. What the device

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
+	"github.com/trusch/jamesd/internal/server/limit"
 	"github.com/trusch/jamesd/internal/server/supply"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -26,11 +27,17 @@ type call struct {
 	route  *Route // nil before it is found
 	body   body
 
-	device   string       // of the path
-	digest   james.Digest // of the path
-	subject  string       // of the operation
+	device  string       // of the path
+	digest  james.Digest // of the path
+	subject string       // of the operation
+	values  url.Values
+
+	limits   *limit.Table // nil where the caller is not limited
+	limited  string       // who is
 	transfer bool         // is counted among the transfers
-	values   url.Values
+	working  bool         // is counted among the requests that are worked on
+	held     int64        // bytes of the body that are counted
+	pace     *limit.Pacer // nil where nothing holds the answer up
 
 	status  int
 	out     int64
@@ -117,12 +124,16 @@ func (c *call) Write(p []byte) (int, error) {
 // writeHeader starts the answer. From here on every piece of it that goes out
 // has Options.Stall to do so; net/http lifts the deadline after the answer.
 func (c *call) writeHeader(status int) {
+	c.rest()
 	c.status = status
 	c.ctl.SetWriteDeadline(time.Now().Add(c.api.o.Stall))
 	c.w.WriteHeader(status)
 }
 
 func (c *call) write(p []byte) (int, error) {
+	if c.pace != nil {
+		return c.writePaced(p)
+	}
 	if c.out > 0 {
 		c.ctl.SetWriteDeadline(time.Now().Add(c.api.o.Stall))
 	}

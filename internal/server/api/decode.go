@@ -18,7 +18,10 @@ func (c *call) decode(v any) error {
 	if err := c.mediaType("application/json"); err != nil {
 		return err
 	}
-	return c.because(decodeJSON(&c.body, v))
+	if err := decodeJSON(c.counted(), v); err != nil {
+		return c.because(err)
+	}
+	return c.work()
 }
 
 // mediaType refuses a body of another type.

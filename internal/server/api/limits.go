@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -12,34 +13,106 @@ import (
 // requests waits for each answer that says so.
 const (
 	afterTransfers = 5 * time.Second
+	afterBusy      = 2 * time.Second
 	afterFlood     = 500 * time.Millisecond
 )
 
 // limit refuses what is too much of a device. Admins are not limited, and a site's cache is
-// not, which asks for many.
+// not, which asks for many; what they are sent counts towards the rate of all.
 func (c *call) limit() error {
 	t := c.api.o.Limits
-	if t == nil || c.caller.role != Device {
+	if t == nil {
 		return nil
 	}
-	if r, after := t.Request(c.caller.name); r != limit.Allowed {
+	if c.caller.role != Device {
+		if c.route.heavy() {
+			c.pace = t.PaceOther()
+		}
+		return nil
+	}
+	c.limits, c.limited = t, c.caller.name
+	if r, after := t.Request(c.limited); r != limit.Allowed {
 		c.dawdle()
-		return &refusal{http.StatusTooManyRequests, james.Errorf(james.KindUnavailable, "", "%s sends too many requests", c.caller.name).
-			WithAfter(max(after, time.Second)).WithHint("It is the limit --device-requests of jamesd.")}
+		return c.met(r, max(after, time.Second))
 	}
-	if !c.route.transfer {
+	if c.route.MaxBody == 0 {
+		if err := c.work(); err != nil {
+			return err
+		}
+	}
+	if !c.route.heavy() {
 		return nil
 	}
-	switch t.Begin(c.caller.name) {
-	case limit.DeviceTransfers:
-		return &refusal{http.StatusTooManyRequests, james.Errorf(james.KindUnavailable, "", "%s has too many transfers at a time", c.caller.name).
-			WithAfter(afterTransfers).WithHint("It is the limit --device-transfers of jamesd.")}
-	case limit.Transfers:
-		return james.Errorf(james.KindUnavailable, "", "there are too many transfers at a time").
-			WithAfter(afterTransfers).WithHint("It is the limit --max-transfers of jamesd.")
+	return c.limitTransfer()
+}
+
+func (c *call) limitTransfer() error {
+	if c.route.transfer {
+		if r := c.limits.Begin(c.limited); r != limit.Allowed {
+			return c.met(r, afterTransfers)
+		}
+		c.transfer = true
 	}
-	c.transfer = true
+	var r limit.Reason
+	if c.pace, r = c.limits.Pace(c.limited); r != limit.Allowed {
+		return c.met(r, afterTransfers)
+	}
 	return nil
+}
+
+// work counts the request among those that are worked on. It is called when all of it has
+// come: who is waited for takes no place.
+func (c *call) work() error {
+	if c.limits == nil || c.working {
+		return nil
+	}
+	if r := c.limits.Work(); r != limit.Allowed {
+		return c.met(r, afterBusy)
+	}
+	c.working = true
+	return nil
+}
+
+// rest ends what work has begun: the answer is known, or has to wait for something.
+func (c *call) rest() {
+	if c.working {
+		c.working = false
+		c.limits.Rest()
+	}
+}
+
+// met returns the answer to who has met a limit: 429 where it is one of his own, 503 where it
+// is one of all.
+func (c *call) met(r limit.Reason, after time.Duration) error {
+	err := james.Errorf(james.KindUnavailable, "", "%s", c.tooMuch(r)).
+		WithAfter(after).WithHint("It is the limit --%s of jamesd.", r)
+	switch r {
+	case limit.DeviceRequests, limit.DeviceBodies, limit.DeviceTransfers:
+		return &refusal{http.StatusTooManyRequests, err}
+	}
+	return err
+}
+
+func (c *call) tooMuch(r limit.Reason) string {
+	switch r {
+	case limit.DeviceRequests:
+		return c.limited + " sends too many requests"
+	case limit.DeviceBodies:
+		return "the requests of " + c.limited + " bring too much at a time"
+	case limit.DeviceTransfers:
+		return c.limited + " has too many transfers at a time"
+	case limit.Requests:
+		return "devices send too many requests"
+	case limit.Concurrent:
+		return "there are too many requests at a time"
+	case limit.Bodies:
+		return "the requests of devices bring too much at a time"
+	case limit.Transfers:
+		return "there are too many transfers at a time"
+	case limit.Rate:
+		return "there are so many transfers that another one would get nowhere"
+	}
+	return fmt.Sprintf("there is too much of it (%s)", r)
 }
 
 // dawdle makes a device that floods wait, so that refusing costs little.
@@ -54,8 +127,15 @@ func (c *call) dawdle() {
 
 // release ends what limit has begun.
 func (c *call) release() {
+	c.rest()
+	if c.held > 0 {
+		c.limits.Drop(c.limited, c.held)
+		c.held = 0
+	}
 	if c.transfer {
 		c.transfer = false
-		c.api.o.Limits.End(c.caller.name)
+		c.limits.End(c.limited)
 	}
+	c.pace.Close()
+	c.pace = nil
 }

@@ -23,6 +23,9 @@ func poll(c *call, f *fleet.Fleet) error {
 	if req.Wait > 0 && c.api.o.Lot != nil {
 		return c.park(ctx, f, &req)
 	}
+	if req.Wait > 0 {
+		c.rest() // it is held
+	}
 	resp, err := f.Poll(ctx, c.caller.name, req)
 	if err != nil {
 		return err
@@ -61,11 +64,13 @@ func (c *call) decodePoll(req *james.PollRequest) error {
 	if _, err := io.ReadFull(&c.body, raw); err != nil {
 		return c.because(malformed(err))
 	}
-	if parseIdlePoll(raw, req) {
-		return nil
+	if !parseIdlePoll(raw, req) {
+		*req = james.PollRequest{}
+		if err := decodeJSON(bytes.NewReader(raw), req); err != nil {
+			return err
+		}
 	}
-	*req = james.PollRequest{}
-	return decodeJSON(bytes.NewReader(raw), req)
+	return c.work()
 }
 
 // parseIdlePoll reads a poll without a report in the form in which encoding/json

@@ -117,7 +117,7 @@ func (c *call) copy(src io.Reader, length int64) error {
 	if c.status == 0 {
 		c.writeHeader(http.StatusOK)
 	}
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, c.pace.Piece())
 	for left := length; left != 0; {
 		piece := buf
 		if left > 0 {

@@ -18,14 +18,19 @@ type Route struct {
 	// Change marks what an operator wants to see in the log.
 	Change bool
 
-	// transfer marks answers that are archives and streams.
-	transfer bool
+	// transfer marks answers that are archives and streams, manifest those that are manifests:
+	// what takes the link for longer than a moment.
+	transfer, manifest bool
 	// handle is called with the fleet, or nil where alone is set.
 	handle func(*call, *fleet.Fleet) error
 	alone  bool
 }
 
-// Limits of bodies.
+// heavy reports whether what an answer sends is held down to the rates.
+func (r *Route) heavy() bool { return r.transfer || r.manifest }
+
+// Limits of bodies. They follow from what a packet, a device and a state may have, on which
+// both sides agree; there is nothing to choose about them.
 const (
 	// maxPacket bounds the first part of an upload: scripts and names.
 	maxPacket = 8 << 20
@@ -39,6 +44,8 @@ const (
 	maxReport = 256 << 10
 	// maxProgress holds a james.Progress.
 	maxProgress = 4 << 10
+	// MaxBody is the largest body that a device may send, in bytes.
+	MaxBody = maxBlobs
 	// upload stands for Options.MaxUpload.
 	upload = -1
 )
@@ -57,7 +64,7 @@ var routes = []Route{
 	{Method: "GET", Path: "/v1/packets", Access: Admin, Op: "list packets", Query: []string{"name"}, handle: listPackets},
 	{Method: "GET", Path: "/v1/packets/{digest}", Access: Admin, Op: "get packet", handle: getPacket},
 	{Method: "DELETE", Path: "/v1/packets/{digest}", Access: Admin, Op: "delete packet", Query: []string{"force"}, Change: true, handle: deletePacket},
-	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device | Admin | Cache, Op: "get the manifest of packet", handle: getManifest},
+	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device | Admin | Cache, Op: "get the manifest of packet", manifest: true, handle: getManifest},
 	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device | Admin | Cache, Op: "get the archive of packet", transfer: true, handle: getArchive},
 
 	{Method: "GET", Path: "/v1/packets/{digest}/diff", Access: Admin, Op: "compare packet", Query: []string{"from"}, handle: getDiff},

@@ -13,7 +13,7 @@ import (
 func SiteHandler(o Options) http.Handler { return newHandler(o, siteRoutes) }
 
 var siteRoutes = []Route{
-	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device, Op: "get the manifest of packet", handle: siteManifest, alone: true},
+	{Method: "GET", Path: "/v1/packets/{digest}/manifest", Access: Device, Op: "get the manifest of packet", manifest: true, handle: siteManifest, alone: true},
 	{Method: "GET", Path: "/v1/packets/{digest}/archive", Access: Device, Op: "get the archive of packet", transfer: true, handle: siteArchive, alone: true},
 	{Method: "POST", Path: "/v1/blobs", Access: Device, Op: "get contents", MaxBody: maxBlobs, transfer: true, handle: siteBlobs, alone: true},
 

@@ -15,12 +15,12 @@ import (
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		table := limit.New(limit.Options{Requests: 10})
+		table := limit.New(limit.Options{DeviceRequests: 10})
 		allowed := func(id string, n int) (got int) {
 			for range n {
 				if r, after := table.Request(id); r == limit.Allowed {
 					got++
-				} else if r != limit.Requests || after <= 0 || after > time.Second {
+				} else if r != limit.DeviceRequests || after <= 0 || after > time.Second {
 					t.Fatalf("it is told %v and %s", r, after)
 				}
 			}
@@ -36,7 +36,7 @@ func TestRequests(t *testing.T) {
 		if got := allowed("flood", 1000); got != 30 {
 			t.Errorf("%d requests after 3 seconds", got)
 		}
-		if n := table.Met(limit.Requests); n != 2000-10*limit.Burst-1-30 {
+		if n := table.Met(limit.DeviceRequests); n != 2000-10*limit.Burst-1-30 {
 			t.Errorf("the limit was met %d times", n)
 		}
 	})
@@ -69,7 +69,7 @@ func TestTransfers(t *testing.T) {
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		table := limit.New(limit.Options{Requests: 10, DeviceTransfers: 1})
+		table := limit.New(limit.Options{DeviceRequests: 10, DeviceTransfers: 1})
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
@@ -92,7 +92,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestRequestsAllocateNothing(t *testing.T) {
-	table := limit.New(limit.Options{Requests: 10})
+	table := limit.New(limit.Options{DeviceRequests: 10})
 	if n := testing.AllocsPerRun(100, func() { table.Request("device-1") }); n != 0 {
 		t.Errorf("a request takes %.0f allocations", n)
 	}
