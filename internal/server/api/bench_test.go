@@ -11,6 +11,7 @@ import (
 	"github.com/trusch/jamesd/internal/logging"
 	"github.com/trusch/jamesd/internal/pki"
 	"github.com/trusch/jamesd/internal/server/api"
+	"github.com/trusch/jamesd/internal/server/limit"
 	"github.com/trusch/jamesd/pkg/client"
 	"github.com/trusch/jamesd/pkg/james"
 )
@@ -22,6 +23,7 @@ func BenchmarkIdlePoll(b *testing.B) {
 	w := newWorld(b, func(o *api.Options) {
 		log := logging.Discard()
 		o.Log = log // at level info, as a server has it
+		o.Limits = limit.New(limit.Options{DeviceRequests: 1e9, Requests: 1e9, Concurrent: 20_000, DeviceTransfers: 4, Transfers: 20_000})
 	})
 	req := w.synced(b, "device-1")
 	empty := serveEmpty(b)
