@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,7 @@ import (
 // metrics are what /metrics shows. Their names and labels are kept stable.
 type metrics struct {
 	registry  *prometheus.Registry
+	answers   sync.Map // of each answer, its counters
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	in, out   *prometheus.CounterVec
@@ -102,13 +104,39 @@ func expiries(conf *tls.Config, caFile string) map[string]time.Time {
 	return out
 }
 
+// answer is what requests are counted by, answered those that count them: looking these
+// up by their labels takes longer than counting.
+type answer struct {
+	route  string
+	status int
+}
+
+type answered struct {
+	requests, in, out prometheus.Counter
+	duration          prometheus.Observer
+}
+
 // observe counts a request.
 func (m *metrics) observe(o api.Observation) {
-	m.requests.WithLabelValues(o.Route, strconv.Itoa(o.Status)).Inc()
-	m.duration.WithLabelValues(o.Route).Observe(o.Duration.Seconds())
-	m.in.WithLabelValues(o.Route).Add(float64(o.In))
-	m.out.WithLabelValues(o.Route).Add(float64(o.Out))
+	a := m.answered(answer{o.Route, o.Status})
+	a.requests.Inc()
+	a.duration.Observe(o.Duration.Seconds())
+	a.in.Add(float64(o.In))
+	a.out.Add(float64(o.Out))
 	m.downloads.observe(o)
+}
+
+func (m *metrics) answered(of answer) *answered {
+	if a, ok := m.answers.Load(of); ok {
+		return a.(*answered)
+	}
+	a, _ := m.answers.LoadOrStore(of, &answered{
+		requests: m.requests.WithLabelValues(of.route, strconv.Itoa(of.status)),
+		in:       m.in.WithLabelValues(of.route),
+		out:      m.out.WithLabelValues(of.route),
+		duration: m.duration.WithLabelValues(of.route),
+	})
+	return a.(*answered)
 }
 
 func (m *metrics) handler() http.Handler {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -229,6 +230,8 @@ func (d *jamesd) work(ctx context.Context) error {
 		d.key()
 		return d.workSite(ctx)
 	}
+	weight := newBallast(os.Getenv)
+	defer runtime.KeepAlive(weight)
 	var p *parts
 	err := retry(ctx, func() (err error) {
 		p, err = d.reach(ctx)

@@ -14,7 +14,9 @@ func DigestOf(b []byte) Digest { return sha256.Sum256(b) }
 
 // ParseDigest returns the digest that s spells. It fails with KindInvalid
 // unless s is 64 lower-case hexadecimal digits.
-func ParseDigest(s string) (Digest, error) {
+func ParseDigest(s string) (Digest, error) { return parseDigest(s) }
+
+func parseDigest[T string | []byte](s T) (Digest, error) {
 	var d Digest
 	if len(s) != 2*len(d) {
 		return d, Errorf(KindInvalid, "digest", "%.80q has %d characters, a sha256 has %d", s, len(s), 2*len(d))
@@ -66,7 +68,7 @@ func (d *Digest) UnmarshalText(b []byte) error {
 		*d = Digest{}
 		return nil
 	}
-	parsed, err := ParseDigest(string(b))
+	parsed, err := parseDigest(b)
 	if err == nil {
 		*d = parsed
 	}

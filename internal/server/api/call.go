@@ -19,13 +19,14 @@ import (
 type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
-	ctl    *http.ResponseController
+	ctl    http.ResponseController
 	api    *handler
 	id     string
 	start  time.Time
 	caller caller
 	route  *Route // nil before it is found
 	body   body
+	poll   james.PollRequest // of a poll
 
 	device  string       // of the path
 	digest  james.Digest // of the path
@@ -51,8 +52,8 @@ type call struct {
 }
 
 func (h *handler) newCall(w http.ResponseWriter, r *http.Request) *call {
-	c := &call{w: w, r: r, ctl: http.NewResponseController(w), api: h, start: h.o.Now()}
-	c.body = body{src: r.Body, ctl: c.ctl, stall: h.o.Stall, length: r.ContentLength}
+	c := &call{w: w, r: r, ctl: *http.NewResponseController(w), api: h, start: h.o.Now()}
+	c.body = body{src: r.Body, ctl: &c.ctl, stall: h.o.Stall, length: r.ContentLength}
 	if c.id = r.Header.Get("X-Request-Id"); !saneID(c.id) {
 		c.id = h.prefix + strconv.FormatUint(h.count.Add(1), 36)
 	}
@@ -201,5 +202,5 @@ func (c *call) pattern() string {
 	if c.route == nil {
 		return "other"
 	}
-	return c.route.Method + " " + c.route.Path
+	return c.route.pattern
 }

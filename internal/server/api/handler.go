@@ -103,25 +103,32 @@ func Handler(o Options) http.Handler { return newHandler(o, routes) }
 
 func newHandler(o Options, table []Route) http.Handler {
 	o.complete()
-	h := &handler{o: o, log: newAccessLog(o.Log), mux: http.NewServeMux()}
+	h := &handler{o: o, log: newAccessLog(o.Log), mux: http.NewServeMux(), fixed: make(map[endpoint]*Route)}
 	var prefix [4]byte
 	if _, err := io.ReadFull(o.Rand, prefix[:]); err != nil {
 		panic(err) // the source of randomness of the machine does not fail
 	}
 	h.prefix = hex.EncodeToString(prefix[:]) + "-"
-	for i := range table {
-		route := &table[i]
-		h.mux.HandleFunc(route.Method+" "+route.Path, func(w http.ResponseWriter, _ *http.Request) {
-			w.(*call).serve(route)
+	for _, route := range table {
+		route.pattern = route.Method + " " + route.Path
+		h.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, _ *http.Request) {
+			w.(*call).serve(&route)
 		})
+		if !strings.Contains(route.Path, "{") {
+			h.fixed[endpoint{route.Method, route.Path}] = &route
+		}
 	}
 	return h
 }
+
+// endpoint is a method of a path.
+type endpoint struct{ method, path string }
 
 type handler struct {
 	o      Options
 	log    accessLog
 	mux    *http.ServeMux
+	fixed  map[endpoint]*Route // the routes whose paths name nothing, which mux has, too
 	prefix string
 	count  atomic.Uint64
 }
@@ -134,6 +141,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.caller, err = identify(r.TLS, h.o.Admins, c.start); err != nil {
 		c.Header().Set("Connection", "close") // the next request would fail likewise
 		c.fail(err)
+		return
+	}
+	if route := h.fixed[endpoint{r.Method, r.URL.Path}]; route != nil {
+		c.serve(route)
 		return
 	}
 	if r.URL.Path != path.Clean(r.URL.Path) {

@@ -154,7 +154,7 @@ func (p *parked) write(w *answer, resp *james.PollResponse) (ok bool) {
 func (p *parked) call(w *answer) *call {
 	w.header["X-Request-Id"] = []string{p.id}
 	r := &http.Request{Method: p.route.Method, URL: &url.URL{Path: p.route.Path}, RemoteAddr: p.remote}
-	c := &call{w: w, r: r, ctl: http.NewResponseController(w), api: p.api, id: p.id, start: p.start, caller: p.caller, route: p.route}
+	c := &call{w: w, r: r, ctl: *http.NewResponseController(w), api: p.api, id: p.id, start: p.start, caller: p.caller, route: p.route}
 	c.body.read, c.body.err = p.in, io.EOF
 	return c
 }

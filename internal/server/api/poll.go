@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strconv"
+	"sync"
 
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/pkg/james"
@@ -12,8 +13,8 @@ import (
 // poll answers 204 when there is nothing to do. It may hold the request; the
 // device hanging up ends that.
 func poll(c *call, f *fleet.Fleet) error {
-	var req james.PollRequest
-	if err := c.decodePoll(&req); err != nil {
+	req := &c.poll
+	if err := c.decodePoll(req); err != nil {
 		return err
 	}
 	ctx := c.r.Context()
@@ -21,12 +22,12 @@ func poll(c *call, f *fleet.Fleet) error {
 		ctx = fleet.WithRequest(ctx, c.id)
 	}
 	if req.Wait > 0 && c.api.o.Lot != nil {
-		return c.park(ctx, f, &req)
+		return c.park(ctx, f, req)
 	}
 	if req.Wait > 0 {
 		c.rest() // it is held
 	}
-	resp, err := f.Poll(ctx, c.caller.name, req)
+	resp, err := f.Poll(ctx, c.caller.name, *req)
 	if err != nil {
 		return err
 	}
@@ -51,6 +52,8 @@ func (c *call) answerPoll(resp *james.PollResponse) error {
 // knows.
 const idlePoll = 256
 
+var pollBuffers = sync.Pool{New: func() any { return new([idlePoll]byte) }}
+
 // decodePoll reads the body of a poll. Nearly all polls of a fleet say that nothing
 // is new, all in the same words.
 func (c *call) decodePoll(req *james.PollRequest) error {
@@ -60,7 +63,9 @@ func (c *call) decodePoll(req *james.PollRequest) error {
 	if err := c.mediaType("application/json"); err != nil {
 		return err
 	}
-	raw := make([]byte, c.body.length)
+	buf := pollBuffers.Get().(*[idlePoll]byte)
+	defer pollBuffers.Put(buf)
+	raw := buf[:c.body.length]
 	if _, err := io.ReadFull(&c.body, raw); err != nil {
 		return c.because(malformed(err))
 	}

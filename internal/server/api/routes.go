@@ -18,6 +18,8 @@ type Route struct {
 	// Change marks what an operator wants to see in the log.
 	Change bool
 
+	pattern string // method and path, in a table that is served
+
 	// transfer marks answers that are archives and streams, manifest those that are manifests:
 	// what takes the link for longer than a moment.
 	transfer, manifest bool
