@@ -114,10 +114,17 @@ func decode[T any](name TableName, key string, raw []byte) (*T, error) {
 		return nil, nil
 	}
 	row := new(T)
-	if err := json.Unmarshal(raw, row); err != nil {
-		return nil, james.Errorf(james.KindCorrupt, subject(name, key), "decoding what the store has: %w", err)
+	if err := decodeInto(row, name, key, raw); err != nil {
+		return nil, err
 	}
 	return row, nil
+}
+
+func decodeInto(row any, name TableName, key string, raw []byte) error {
+	if err := json.Unmarshal(raw, row); err != nil {
+		return james.Errorf(james.KindCorrupt, subject(name, key), "decoding what the store has: %w", err)
+	}
+	return nil
 }
 
 // Row is a changed row as an implementation has it: its JSON, nil where the row was
@@ -135,19 +142,20 @@ const fewRows = 64
 // ChangesOf returns the changes of n rows, of which row returns each; it is called by
 // several goroutines at a time, as a start of jamesd has many rows to decode. It fails
 // with james.KindCorrupt where one is not what its table holds, and keeps nothing of
-// the rows' JSON.
+// the rows' JSON. The apps of several rows may be one list, which must not be changed.
 func ChangesOf(n int, row func(i int) (Row, error)) ([]Change, error) {
 	out := make([]Change, n)
 	var work errgroup.Group
-	part := max(fewRows, n/(8*runtime.GOMAXPROCS(0))+1)
+	part := max(fewRows, n/runtime.GOMAXPROCS(0)+1) // as large as can be: rows of one share their lists
 	for from := 0; from < n; from += part {
 		work.Go(func() error {
+			var lists appLists
 			for i := from; i < min(from+part, n); i++ {
 				r, err := row(i)
 				if err != nil {
 					return err
 				}
-				if out[i], err = r.Change(); err != nil {
+				if out[i], err = r.change(&lists); err != nil {
 					return err
 				}
 			}
@@ -173,16 +181,18 @@ func (r *Row) Verify() error {
 
 // Change returns the change to the row. It fails with james.KindCorrupt where its JSON
 // is not what its table holds.
-func (r *Row) Change() (Change, error) {
+func (r *Row) Change() (Change, error) { return r.change(&appLists{}) }
+
+func (r *Row) change(lists *appLists) (Change, error) {
 	c := Change{Table: r.Table, Key: r.Key, Seq: r.Seq}
 	var err error
 	switch r.Table {
 	case TablePackets:
 		c.Packet, err = decode[james.Packet](r.Table, r.Key, r.JSON)
 	case TableDevices:
-		c.Device, err = decode[james.Device](r.Table, r.Key, r.JSON)
+		c.Device, err = lists.device(r)
 	case TableDesired:
-		c.Desired, err = decode[james.Desired](r.Table, r.Key, r.JSON)
+		c.Desired, err = lists.desired(r)
 	default:
 		err = james.Errorf(james.KindCorrupt, subject(r.Table, r.Key), "is of a table that this jamesd does not know")
 	}

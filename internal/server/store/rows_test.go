@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/trusch/jamesd/internal/server/store"
@@ -89,5 +91,51 @@ func TestADeletedRowHasNoContent(t *testing.T) {
 	got, err := changeOf(store.Row{Table: store.TableDevices, Key: "d", Seq: 7})
 	if err != nil || got != (store.Change{Table: store.TableDevices, Key: "d", Seq: 7}) {
 		t.Errorf("ChangesOf returned %+v, %v", got, err)
+	}
+}
+
+// TestAppsOfManyRows: lists that are alike are as right as others, also where there are
+// more than are kept.
+func TestAppsOfManyRows(t *testing.T) {
+	t.Parallel()
+	const n, lists = 6000, 1500
+	apps := func(i int) string {
+		switch i % lists {
+		case 0:
+			return `,"apps":null`
+		case 1:
+			return `,"apps":[]`
+		case 2:
+			return ""
+		}
+		return fmt.Sprintf(`,"apps":[{"name":"app-%d","tags":["v1"]},{"name":"b","tags":[]}]`, i%lists)
+	}
+	raw := func(i int) store.Row {
+		if i%2 == 0 {
+			return store.Row{Table: store.TableDevices, JSON: fmt.Appendf(nil, `{"id":"d%d","systemtags":["armv7l"]%s,"revision":%d}`, i, apps(i/3), i)}
+		}
+		return store.Row{Table: store.TableDesired, JSON: fmt.Appendf(nil, `{"device":"d%d","not_before":"2026-01-02T03:04:05Z"%s,"history":[{"device":"d","apps":[{"name":"old","tags":["v0"]}]}]}`, i, apps(i/3))}
+	}
+	all, err := store.ChangesOf(n, func(i int) (store.Row, error) { return raw(i), nil })
+	must(t, err)
+	for i, c := range all {
+		var want store.Change
+		r := raw(i)
+		want.Table = r.Table
+		if r.Table == store.TableDevices {
+			must(t, json.Unmarshal(r.JSON, &want.Device))
+		} else {
+			must(t, json.Unmarshal(r.JSON, &want.Desired))
+		}
+		if !reflect.DeepEqual(c, want) {
+			t.Fatalf("row %d is %+v, want %+v", i, c, want)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
