@@ -163,7 +163,7 @@ func (s *server) held(b *testing.B, n int) {
 
 func eventually(b *testing.B, what string, ok func() bool) {
 	b.Helper()
-	for limit := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(patience); !ok(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(limit) {
 			b.Fatalf("no %s within %s", what, patience)
 		}

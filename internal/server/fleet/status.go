@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -62,13 +63,17 @@ func (f *Fleet) statusOf(id string) (james.DeviceStatus, bool) {
 	return f.status(d), true
 }
 
+// eachBatch is how many devices are looked at without letting go of Fleet.mu, a fraction of
+// a millisecond where their plans are to be computed.
+const eachBatch = 20
+
 // each calls fn with every device and Fleet.mu held, which it releases now and
 // then: polls go on while an operator looks at a large fleet.
 func (f *Fleet) each(fn func(*device)) {
 	f.mu.Lock()
 	all := slices.AppendSeq(make([]*device, 0, len(f.cat.devices)), maps.Values(f.cat.devices))
 	f.mu.Unlock()
-	for batch := range slices.Chunk(all, 100) {
+	for batch := range slices.Chunk(all, eachBatch) {
 		f.mu.Lock()
 		for _, d := range batch {
 			if f.cat.devices[d.id] == d { // it was not deleted meanwhile
@@ -76,6 +81,7 @@ func (f *Fleet) each(fn func(*device)) {
 			}
 		}
 		f.mu.Unlock()
+		runtime.Gosched() // who waits for it is to have it
 	}
 }
 
