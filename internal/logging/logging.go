@@ -43,6 +43,19 @@ func New(w io.Writer, level, format string) (*logrus.Logger, error) {
 	return log, nil
 }
 
+// NewBusy is New for a program of which thousands of goroutines log at a time: none waits
+// until the lines of others are written. flush waits until all are, and is to be called
+// before the program ends.
+func NewBusy(w io.Writer, level, format string) (log *logrus.Logger, flush func(), err error) {
+	out := newWriter(w)
+	log, err = New(out, level, format)
+	if err != nil {
+		return nil, nil, err
+	}
+	log.SetNoLock() // out has one
+	return log, out.flush, nil
+}
+
 // requests has a line about an error name the request that the error ended, by which
 // the log of the other side names it, too.
 type requests struct{}

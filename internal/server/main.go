@@ -121,10 +121,11 @@ func start(p config.Process, o *options) error {
 	if err := o.check(); err != nil {
 		return usageError{err}
 	}
-	log, err := logging.New(p.Err, o.logLevel, o.logFormat)
+	log, flush, err := logging.NewBusy(p.Err, o.logLevel, o.logFormat)
 	if err != nil {
 		return usageError{err}
 	}
+	defer flush()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
