@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +64,59 @@ func TestBackupBesideUploads(t *testing.T) {
 	if len(packets) != 1 || packets[0].Digest != before {
 		t.Errorf("it has %+v", packets)
 	}
+}
+
+// TestBackupUnderLoad makes backups while everything changes as fast as it can. Each
+// restores as a whole, as it was at one moment between its beginning and its end.
+func TestBackupUnderLoad(t *testing.T) {
+	t.Parallel()
+	victimCertificates(t)
+	k := newSeveral(t, t.TempDir(), 1, rand.Uint64(), 300_000)
+	stop := k.load()
+	defer stop()
+	admin := k.servers[0].client(t, "root")
+	revisions := func() (out []uint64) {
+		for i := range victims {
+			d, err := admin.Desired(t.Context(), fmt.Sprint("victim-", i))
+			must(t, err)
+			out = append(out, d.Revision)
+		}
+		return out
+	}
+	soon(t, "that all are at work", func() bool { return least(k.changed()) > 0 })
+	for range 3 {
+		file, restored := filepath.Join(t.TempDir(), "b"), filepath.Join(t.TempDir(), "db")
+		before := revisions()
+		if code, out := command(t, "backup", "--db", k.db, "--to", file); code != 0 {
+			t.Fatalf("backup exited with %d: %s", code, out)
+		}
+		after := revisions()
+		if code, out := command(t, "restore", "--db", restored, "--from", file); code != 0 {
+			t.Fatalf("restore exited with %d: %s", code, out)
+		}
+		if code, out := command(t, "check", "--db", restored); code != 0 {
+			t.Fatalf("check exited with %d: %s", code, out)
+		}
+		r := &several{killing: &killing{t: t, db: restored, large: 300_000}}
+		p := run(t, nil, standard(restored)...)
+		p.logged(t, "ready")
+		r.take(p)
+		for _, c := range r.cells[0] {
+			if _, err := c.read(t.Context()); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+		for i := range victims {
+			d, err := p.client(t, "root").Desired(t.Context(), fmt.Sprint("victim-", i))
+			must(t, err)
+			if d.Revision < before[i] || d.Revision > after[i] {
+				t.Errorf("victim-%d has revision %d, which was %d before the backup and %d after it", i, d.Revision, before[i], after[i])
+			}
+		}
+		p.stop(t)
+	}
+	stop()
+	k.settle()
 }
 
 // ageBlobs makes all blobs of a directory two hours old.
