@@ -50,6 +50,10 @@ func packetCell(w *killWorld, name string, version func(name string, n int) []by
 				return resp.Added, err
 			}
 			for {
+				// What is not known is looked for in the store, and so is all else that is new.
+				if _, err := w.admin.Packet(ctx, james.DigestOf([]byte("none"))); james.KindOf(err) != james.KindNotFound {
+					return false, err
+				}
 				p, err := find(ctx)
 				if err != nil || p == nil {
 					return false, err
