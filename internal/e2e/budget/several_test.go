@@ -21,7 +21,7 @@ import (
 // Of two jamesd on one database: how often a desired state is set by way of each, and for
 // how long the database is away.
 const (
-	severalChanges = 100
+	severalChanges = 50
 	severalAway    = 10 * time.Second
 )
 
