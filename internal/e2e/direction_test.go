@@ -83,10 +83,11 @@ var pure = map[string][]string{
 
 	"internal/readahead":    nil,
 	"internal/delta/regzip": nil,
-	"pkg/client":            {"pkg/james"},
+	"pkg/client":            {"internal/session", "pkg/james"},
 
 	"internal/backoff":  nil,
-	"internal/sim/wire": {"pkg/james"},
+	"internal/session":  nil,
+	"internal/sim/wire": {"internal/session", "pkg/james"},
 	"internal/sim": {"internal/backoff", "internal/config", "internal/pki", "internal/sim/wire", "internal/version",
 		"pkg/client", "pkg/james"},
 	"internal/device/transfer": {"internal/archive", "internal/backoff", "internal/device/disk", "internal/device/txn",

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/trusch/jamesd/internal/session"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -97,7 +98,7 @@ func New(o Options) (*Client, error) {
 		o.TLS.ServerName = host
 	}
 	if o.TLS.ClientSessionCache == nil {
-		o.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		o.TLS.ClientSessionCache = &session.Session{}
 	}
 	c := &Client{o: o, host: host, ids: newIDs()}
 	c.transport = &http.Transport{

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/trusch/jamesd/internal/session"
 )
 
 // dial returns a connection whose handshake is done, as far as the client can
@@ -20,7 +22,7 @@ func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		return nil, because(ctx, err)
 	}
 	secured := tls.Client(raw, c.o.TLS)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	if err := session.Handshake(ctx, secured, c.o.TLS.ClientSessionCache); err != nil {
 		raw.Close()
 		return nil, because(ctx, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,4 +221,35 @@ func (l *lingering) Close() error {
 	<-l.read
 	time.Sleep(2 * time.Millisecond) // then the transport's reader is the next to have its mutex
 	return l.Conn.Close()
+}
+
+// TestBrokenHandshake: a client resumes its session with a server that has broken its
+// handshake, as one that has too much to do does.
+func TestBrokenHandshake(t *testing.T) {
+	t.Parallel()
+	conf := serverTLS(t, "server")
+	var resumed []bool
+	breaks := false
+	addr := accept(t, func(raw net.Conn) {
+		if breaks = !breaks; breaks && resumed != nil {
+			raw.Read(make([]byte, 1))
+			return
+		}
+		conn := tls.Server(raw, conf)
+		req, err := http.ReadRequest(bufio.NewReader(conn))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.Copy(io.Discard, req.Body)
+		resumed = append(resumed, conn.ConnectionState().DidResume)
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]")
+	})
+	c := newClient(t, addr, "device-1", func(o *client.Options) { o.Retries = -1 })
+	for range 6 {
+		c.Packets(t.Context(), "") // every other one fails
+	}
+	if want := []bool{false, true, true, true}; !slices.Equal(resumed, want) {
+		t.Errorf("resumed: %v, want %v", resumed, want)
+	}
 }

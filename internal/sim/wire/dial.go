@@ -6,9 +6,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/trusch/jamesd/internal/session"
 )
 
 // Dialer makes connections to one server.
@@ -34,7 +35,7 @@ func (d *Dialer) Dial(ctx context.Context, conf *tls.Config, from net.IP, slow b
 		return nil, err
 	}
 	secured := tls.Client(&counted{raw, d.In, d.Out}, conf)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	if err := session.Handshake(ctx, secured, conf.ClientSessionCache); err != nil {
 		raw.Close()
 		return nil, err
 	}
@@ -68,27 +69,7 @@ func (c *counted) Write(p []byte) (int, error) {
 // resumes.
 func TLS(roots *x509.CertPool, serverName string, cert *tls.Certificate) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: serverName, ClientSessionCache: &session{},
+		MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: serverName, ClientSessionCache: &session.Session{},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil },
 	}
-}
-
-// session keeps the one session of a device.
-type session struct {
-	mu    sync.Mutex
-	state *tls.ClientSessionState
-}
-
-// Get implements tls.ClientSessionCache.
-func (s *session) Get(string) (*tls.ClientSessionState, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state, s.state != nil
-}
-
-// Put implements tls.ClientSessionCache.
-func (s *session) Put(_ string, state *tls.ClientSessionState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state = state
 }
