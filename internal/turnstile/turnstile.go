@@ -1,44 +1,45 @@
-package gate
+// Package turnstile has those that begin a handshake wait for those that are in the middle
+// of one.
+//
+// Where more come than the processors can serve, all of them would begin, and nobody be done
+// before the other side gives up. Who goes through a turnstile has a place to work, of which
+// there are a few; when one is free, it is for who has begun before, and then for who came
+// first. So what is begun is finished, and a thousand that come at one moment leave one
+// by one.
+package turnstile
 
 import (
 	"container/list"
+	"context"
 	"sync"
-	"time"
 )
 
-// turnstile has so many work at a time, and so many be in the middle of a handshake. Of
-// those who wait to work, who is in the middle goes first, and then who came first.
-type turnstile struct {
+// Turnstile has places to work. It is safe for concurrent use.
+type Turnstile struct {
 	mu            sync.Mutex
-	free          int       // places to work
-	room          int       // for more in the middle
-	middle, fresh list.List // of chan struct{}, which is sent to
+	free          int       // places
+	middle, fresh list.List // of chan struct{}, which is closed when it is one's turn
 }
 
-// enter waits for a place to work, for as long as that; who is not in the middle of a
-// handshake is from then on, until done. It returns false where there was no place; who
-// got one calls leave.
-func (t *turnstile) enter(middle bool, wait time.Duration) bool {
+// New returns a turnstile with so many places.
+func New(places int) *Turnstile { return &Turnstile{free: places} }
+
+// Enter waits for a place, which Leave gives back, until ctx is done; it reports whether
+// there was one. begun says that the caller has had a place before for what it is doing.
+func (t *Turnstile) Enter(ctx context.Context, begun bool) bool {
 	t.mu.Lock()
 	queue := &t.fresh
-	if middle {
+	if begun {
 		queue = &t.middle
 	}
-	turn := make(chan struct{}, 1)
+	turn := make(chan struct{})
 	place := queue.PushBack(turn)
 	t.next()
 	t.mu.Unlock()
 	select {
-	case <-turn: // without a timer, mostly
-		return true
-	default:
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
 	case <-turn:
 		return true
-	case <-timer.C:
+	case <-ctx.Done():
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -51,34 +52,20 @@ func (t *turnstile) enter(middle bool, wait time.Duration) bool {
 	}
 }
 
-// leave gives the place to the next.
-func (t *turnstile) leave() {
+// Leave gives a place to the next.
+func (t *Turnstile) Leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.free++
 	t.next()
 }
 
-// done says that somebody is not in the middle any more, or does not count as that.
-func (t *turnstile) done() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.room++
-	t.next()
-}
-
-// next lets those in who may work now; t.mu is held.
-func (t *turnstile) next() {
-	for t.free > 0 {
-		switch {
-		case t.middle.Len() > 0:
-			t.middle.Remove(t.middle.Front()).(chan struct{}) <- struct{}{}
-		case t.fresh.Len() > 0 && t.room > 0:
-			t.room--
-			t.fresh.Remove(t.fresh.Front()).(chan struct{}) <- struct{}{}
-		default:
-			return
+// next lets those in for whom there are places; t.mu is held.
+func (t *Turnstile) next() {
+	for _, queue := range []*list.List{&t.middle, &t.fresh} {
+		for t.free > 0 && queue.Len() > 0 {
+			close(queue.Remove(queue.Front()).(chan struct{}))
+			t.free--
 		}
-		t.free--
 	}
 }

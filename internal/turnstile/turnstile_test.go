@@ -1,27 +1,34 @@
-package gate
+package turnstile_test
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/trusch/jamesd/internal/turnstile"
 )
 
-// TestTurnstile: who is in the middle goes first, then who came first; who would have to
-// wait for too long is turned away; no more begin than there is room for.
-func TestTurnstile(t *testing.T) {
+// TestOrder: who is in the middle goes first, then who came first, and who does not want
+// to wait any longer leaves no hole.
+func TestOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &turnstile{free: 1, room: 2}
-		if !s.enter(false, time.Second) {
-			t.Fatal("the first is turned away")
+		s := turnstile.New(2)
+		for range 2 {
+			if !s.Enter(t.Context(), false) {
+				t.Fatal("there is no place")
+			}
 		}
 		var mu sync.Mutex
 		var order []string
-		wait := func(name string, middle bool, patience time.Duration) {
+		wait := func(name string, begun bool, patience time.Duration) {
 			go func() {
-				if !s.enter(middle, patience) {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				if !s.Enter(ctx, begun) {
 					name = "not " + name
 				}
 				mu.Lock()
@@ -33,19 +40,22 @@ func TestTurnstile(t *testing.T) {
 		wait("fresh 1", false, time.Minute)
 		wait("impatient", false, time.Second)
 		wait("fresh 2", false, time.Minute)
-		wait("middle", true, time.Minute)
-		time.Sleep(2 * time.Second)
-		for range 3 {
-			s.leave()
+		wait("impatient in the middle", true, time.Second)
+		wait("middle 1", true, time.Minute)
+		wait("middle 2", true, time.Minute)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		slices.Sort(order) // of one moment
+		for range 5 {
+			s.Leave()
 			synctest.Wait()
 		}
-		if want := []string{"not impatient", "middle", "fresh 1"}; !slices.Equal(order, want) {
-			t.Errorf("without room for another: %v, want %v", order, want)
+		want := []string{"not impatient", "not impatient in the middle", "middle 1", "middle 2", "fresh 1", "fresh 2"}
+		if !slices.Equal(order, want) {
+			t.Errorf("%v, want %v", order, want)
 		}
-		s.done()
-		synctest.Wait()
-		if want := []string{"not impatient", "middle", "fresh 1", "fresh 2"}; !slices.Equal(order, want) {
-			t.Errorf("with room: %v, want %v", order, want)
+		if !s.Enter(t.Context(), false) { // the fifth place that was given back
+			t.Error("a place was lost")
 		}
 	})
 }

@@ -2,11 +2,10 @@ package gate
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"net"
-	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // errLate ends a handshake whose work could not begin in time.
@@ -22,9 +21,7 @@ type Conn struct {
 
 	// Of the handshake; place and evicted are guarded by gate.mu.
 	working bool
-	begun   bool        // something has arrived, and it was its turn
-	settle  func()      // has it not count as begun any more
-	slow    *time.Timer // calls settle
+	begun   bool // something has arrived, and it was its turn
 	place   *list.Element
 	evicted bool
 
@@ -50,27 +47,27 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, err
 	}
 	c.spoken()
-	patience := c.gate.o.Timeout
-	if !c.begun {
-		patience = c.gate.o.Wait
-	}
-	if !c.gate.work.enter(c.begun, patience) {
+	if !c.enter() {
 		return 0, errLate
 	}
-	c.working = true
-	if !c.begun {
-		c.begun = true
-		c.settle = sync.OnceFunc(c.gate.work.done)
-		c.slow = time.AfterFunc(grace, c.settle)
-	}
 	return n, err
+}
+
+// enter waits for a place to work. It returns false where the work could not begin in time;
+// what has begun has until the deadline of the connection.
+func (c *Conn) enter() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), c.gate.o.Wait)
+	defer cancel()
+	c.working = c.gate.work.Enter(ctx, c.begun)
+	c.begun = c.begun || c.working
+	return c.working
 }
 
 // rest lets others work.
 func (c *Conn) rest() {
 	if c.working {
 		c.working = false
-		c.gate.work.leave()
+		c.gate.work.Leave()
 	}
 }
 
@@ -91,11 +88,6 @@ func (c *Conn) spoken() {
 func (c *Conn) finish() {
 	c.rest()
 	c.over.Store(true)
-	if c.begun {
-		c.slow.Stop()
-		c.settle()
-		c.slow, c.settle = nil, nil
-	}
 	c.gate.pending.Add(-1)
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()

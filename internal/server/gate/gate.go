@@ -3,11 +3,11 @@
 //
 // What always holds: what is let in is finished. A handshake has two parts of work with
 // the client's answer between them; who has done the first goes before all who have not
-// begun, and who would have to wait too long to begin is turned away at once, so that a
-// thousand that come at one moment do not make each other late, every one of them. Nobody
-// holds others up by being slow: while a client is waited for, others have its place.
-// Of clients that say nothing the oldest go where there are too many, and of one client's
-// connections.
+// begun. Those wait in their turn, and who would wait for longer than a device does is
+// turned away, so that a thousand that come at one moment do not make each other late,
+// every one of them. Nobody holds others up by being slow: while a client is waited for,
+// others have its place. Of clients that say nothing the oldest go where there are too many,
+// and of one client's connections.
 //
 // The package knows nothing of HTTP, and who a client is, only from who made the listener.
 package gate
@@ -21,6 +21,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/trusch/jamesd/internal/turnstile"
 )
 
 // Options are the bounds. Zero values have defaults.
@@ -33,37 +35,29 @@ type Options struct {
 	// returns whose a connection is, "" for somebody who may have any number.
 	Each   int
 	Client func(tls.ConnectionState) string
-	// Pending is how many may be in their handshake; 4,096.
-	Pending int
+	// Silent is how many may have said nothing yet; 4,096.
+	Silent int
 	// Workers is how many do the work of a handshake at a time; runtime.GOMAXPROCS.
 	Workers int
-	// Wait is how long a handshake may wait for its work to begin, 5 s, and Timeout how
-	// long it may take with that, 10 s.
+	// Wait is how long a handshake may wait for its work to begin, 12 s, and Timeout how
+	// long it may take with that, 15 s, which is when jamesc gives up.
 	Wait, Timeout time.Duration
 }
 
 func (o *Options) complete() {
-	if o.Pending <= 0 {
-		o.Pending = 4096
+	if o.Silent <= 0 {
+		o.Silent = 4096
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	if o.Wait <= 0 {
-		o.Wait = 5 * time.Second
+		o.Wait = 12 * time.Second
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = 10 * time.Second
+		o.Timeout = 15 * time.Second
 	}
 }
-
-// How many handshakes may be begun for each that works, so that those whose answers come
-// are finished before others begin; after a while without an answer one does not count any
-// more: it is a slow link, or nobody.
-const (
-	begunEach = 256
-	grace     = 500 * time.Millisecond
-)
 
 // Stats are numbers for monitoring. Open and Pending are of this moment.
 type Stats struct {
@@ -79,7 +73,7 @@ type Stats struct {
 type Listener struct {
 	net.Listener
 	o     Options
-	work  *turnstile
+	work  *turnstile.Turnstile
 	ready chan result
 	over  chan struct{} // closed with the listener
 	close func() error
@@ -103,7 +97,7 @@ type result struct {
 // handshake and waits for that.
 func New(l net.Listener, o Options) *Listener {
 	o.complete()
-	g := &Listener{Listener: l, o: o, work: &turnstile{free: o.Workers, room: o.Workers * begunEach}, ready: make(chan result),
+	g := &Listener{Listener: l, o: o, work: turnstile.New(o.Workers), ready: make(chan result),
 		over: make(chan struct{}), silent: list.New(), shakes: make(map[*Conn]struct{}), crowd: crowd{of: make(map[string][]*Conn)}}
 	g.close = sync.OnceValue(g.end)
 	g.wg.Go(g.accept)
@@ -174,14 +168,14 @@ func (g *Listener) accept() {
 }
 
 // begin notes that c is in its handshake, and ends that of the one that has said nothing
-// for longest where there are too many.
+// for longest where there are too many that have not.
 func (g *Listener) begin(c *Conn) {
-	n := g.pending.Add(1)
+	g.pending.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.place = g.silent.PushBack(c)
 	g.shakes[c] = struct{}{}
-	if n <= int64(g.o.Pending) {
+	if g.silent.Len() <= g.o.Silent {
 		return
 	}
 	oldest := g.silent.Front()

@@ -44,8 +44,9 @@ func must(t *testing.T, err error) {
 // world is a gate behind which every byte is sent back.
 type world struct {
 	*gate.Listener
-	addr string
-	conf *tls.Config // of clients
+	addr   string
+	conf   *tls.Config // of clients
+	server *tls.Config
 }
 
 func newWorld(t *testing.T, o gate.Options) *world {
@@ -73,7 +74,7 @@ func newWorld(t *testing.T, o gate.Options) *world {
 			})
 		}
 	})
-	w := &world{g, l.Addr().String(), client}
+	w := &world{g, l.Addr().String(), client, conf}
 	t.Cleanup(func() {
 		g.Close()
 		wg.Wait()
@@ -148,7 +149,7 @@ func TestHandshakes(t *testing.T) {
 // oldest go where there are too many.
 func TestSilentClients(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gate.Options{Workers: 1, Pending: 50, Timeout: time.Hour})
+	w := newWorld(t, gate.Options{Workers: 1, Silent: 45, Timeout: time.Hour})
 	var silent []net.Conn
 	for range 40 {
 		silent = append(silent, w.dial(t))
@@ -169,6 +170,30 @@ func TestSilentClients(t *testing.T) {
 	closed(t, "the oldest", silent[0])
 	_, err := w.connect(t)
 	must(t, err)
+}
+
+// TestWaitingClients: who has said something and waits for its turn is none of the silent
+// ones, however many wait.
+func TestWaitingClients(t *testing.T) {
+	t.Parallel()
+	busy := make(chan struct{})
+	w := newWorld(t, gate.Options{Workers: 1, Silent: 2, Wait: time.Minute, Timeout: time.Minute})
+	w.server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { <-busy; return nil, nil }
+	var clients sync.WaitGroup
+	for i := range 20 {
+		raw := w.dial(t)
+		clients.Go(func() {
+			if err := tls.Client(raw, w.conf.Clone()).Handshake(); err != nil {
+				t.Error(err)
+			}
+		})
+		w.await(t, "it waits", func(s gate.Stats) bool { return s.Pending == int64(i+1) && w.Mute() == 0 })
+	}
+	close(busy)
+	clients.Wait()
+	if s := w.Stats(); s.Silent != 0 || s.Late != 0 {
+		t.Errorf("%+v", s)
+	}
 }
 
 // writeOnly is a connection of which nothing is read.

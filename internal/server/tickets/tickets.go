@@ -1,6 +1,6 @@
 // Package tickets has all servers of one store take one another's TLS session tickets, and
-// those from before a restart: a device that comes back resumes its session, which costs
-// a server a fraction of a full handshake.
+// those from before a restart: a device that comes back resumes its session, which spares
+// a server the signatures of a full handshake.
 //
 // The keys that tickets are sealed with are a secret in the store. What always holds: a
 // key is there for a while before the first ticket is sealed with it, so that the
