@@ -186,7 +186,10 @@ func (d *device) lost(ctx context.Context, err error) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
-	d.drop()
+	var refused *refusal
+	if !errors.As(err, &refused) { // an answer leaves the connection as it is
+		d.drop()
+	}
 	if !errors.Is(err, net.ErrClosed) { // but it was reset in a storm
 		d.m.lost(nameOf(err))
 	}

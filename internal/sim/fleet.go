@@ -39,6 +39,9 @@ type fleet struct {
 	ended time.Time
 }
 
+// dialTimeout is how long a device tries to connect; jamesc has the same.
+const dialTimeout = 15 * time.Second
+
 // newFleet returns a fleet whose devices have no certificates yet.
 func newFleet(ctx context.Context, s *settings) (*fleet, error) {
 	f := &fleet{s: s, m: newMeasure(), odd: newMeasure(), agent: programName + "/" + version.Commit(),
@@ -54,7 +57,7 @@ func newFleet(ctx context.Context, s *settings) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.dialer = wire.Dialer{Addr: addr, In: &f.in, Out: &f.out}
+	f.dialer = wire.Dialer{Addr: addr, Timeout: min(s.timeout, dialTimeout), Turns: wire.NewTurns(), In: &f.in, Out: &f.out}
 	n, err := s.connections()
 	if err != nil {
 		return nil, err

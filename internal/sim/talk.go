@@ -25,15 +25,12 @@ func (d *device) connect(ctx context.Context) (*wire.Conn, error) {
 	if err := f.enter(ctx); err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, f.s.timeout)
-	defer cancel()
-	begun := time.Now()
-	c, err := f.dialer.Dial(limited, d.tls, d.from, d.role == slow)
+	c, err := f.dialer.Dial(ctx, d.tls, d.from, d.role == slow)
 	if err != nil {
 		f.leave()
 		return nil, err
 	}
-	d.m.took(handshakeOf(c), time.Since(begun))
+	d.m.took(handshakeOf(c), c.Took())
 	d.m.connect()
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -15,7 +15,11 @@ type Conn struct {
 	tls  *tls.Conn
 	in   *bufio.Reader
 	body body
+	took time.Duration
 }
+
+// Took returns how long it took to connect, and for the handshake.
+func (c *Conn) Took() time.Duration { return c.took }
 
 // Resumed reports whether the handshake went on with a session of before.
 func (c *Conn) Resumed() bool { return c.tls.ConnectionState().DidResume }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/trusch/jamesd/internal/session"
 )
@@ -15,6 +16,10 @@ import (
 // Dialer makes connections to one server.
 type Dialer struct {
 	Addr string // host:port
+	// Timeout is how long connecting may take, and how long a handshake; 0 is no limit.
+	Timeout time.Duration
+	// Turns are those of all devices of this machine; nil has them all go at once.
+	Turns *Turns
 	// In and Out count the bytes of the connections, TLS included; nil does not.
 	In, Out *atomic.Int64
 }
@@ -24,22 +29,59 @@ type Dialer struct {
 // from is the own address, nil for any; slow has the kernel take in little of what
 // the server sends before it is read.
 func (d *Dialer) Dial(ctx context.Context, conf *tls.Config, from net.IP, slow bool) (*Conn, error) {
-	dialer := net.Dialer{KeepAlive: -1, ControlContext: func(_ context.Context, _, _ string, raw syscall.RawConn) error {
+	if d.Turns == nil {
+		return d.dial(ctx, conf, from, slow, nil)
+	}
+	turn, err := d.Turns.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer turn.end()
+	return d.dial(ctx, conf, from, slow, turn)
+}
+
+// dial is Dial when there is nothing to be waited for, but for a turn to begin.
+func (d *Dialer) dial(ctx context.Context, conf *tls.Config, from net.IP, slow bool, turn *turn) (*Conn, error) {
+	begun := time.Now()
+	raw, err := d.connect(ctx, from, slow)
+	if err != nil {
+		return nil, err
+	}
+	connected := time.Since(begun)
+	var below net.Conn = &counted{raw, d.In, d.Out}
+	if turn != nil {
+		turn.Conn, below = below, turn
+		if err := turn.begin(ctx); err != nil {
+			raw.Close()
+			return nil, err
+		}
+	}
+	begun = time.Now()
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
+	secured := tls.Client(below, conf)
+	if err := session.Handshake(ctx, secured, conf.ClientSessionCache); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return &Conn{raw: raw, tls: secured, in: bufio.NewReaderSize(secured, maxLine), took: connected + time.Since(begun)}, nil
+}
+
+func (d *Dialer) connect(ctx context.Context, from net.IP, slow bool) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: d.Timeout, KeepAlive: -1, ControlContext: func(_ context.Context, _, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { choosePortLate(fd); shrink(fd, slow) })
 	}}
 	if from != nil {
 		dialer.LocalAddr = &net.TCPAddr{IP: from}
 	}
-	raw, err := dialer.DialContext(ctx, "tcp", d.Addr)
-	if err != nil {
-		return nil, err
+	return dialer.DialContext(ctx, "tcp", d.Addr)
+}
+
+func (d *Dialer) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d.Timeout <= 0 {
+		return ctx, func() {}
 	}
-	secured := tls.Client(&counted{raw, d.In, d.Out}, conf)
-	if err := session.Handshake(ctx, secured, conf.ClientSessionCache); err != nil {
-		raw.Close()
-		return nil, err
-	}
-	return &Conn{raw: raw, tls: secured, in: bufio.NewReaderSize(secured, maxLine)}, nil
+	return context.WithTimeout(ctx, d.Timeout)
 }
 
 // counted counts the bytes of a connection.
