@@ -41,6 +41,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"site":    cmdSite,
 	"sent":    cmdSent,
 	"get":     cmdGet,
+	"fleet":   cmdFleet,
+	"metrics": cmdMetrics,
 }
 
 // cmdJamesd starts a server: `jamesd NAME [FLAG...]`. It takes the store in $DB,
