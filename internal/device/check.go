@@ -54,7 +54,7 @@ func check(p config.Process, s *settings) error {
 	}
 	faults := append(installed.Faults, agentFaults(filepath.Join(s.stateDir, agentDir), remembered)...)
 	for _, f := range faults {
-		fmt.Fprintf(p.Out, "%s: %s; %s\n", f.Path, printable(f.What), f.Do)
+		fmt.Fprintf(p.Out, "%s: %s; %s\n", f.Path, config.Printable(f.What), f.Do)
 	}
 	if installed.Busy {
 		fmt.Fprintln(p.Out, "a transaction is under way; what it works with was not looked at")

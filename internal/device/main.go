@@ -6,19 +6,14 @@ package device
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os/signal"
-	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/trusch/jamesd/internal/config"
 	"github.com/trusch/jamesd/internal/device/agent"
 	"github.com/trusch/jamesd/internal/version"
-	"github.com/trusch/jamesd/pkg/james"
 )
 
 const programName = "jamesc"
@@ -46,7 +41,7 @@ func execute(ctx context.Context, p config.Process) int {
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
 	if err := root.ExecuteContext(ctx); err != nil {
-		explain(p.Err, err)
+		p.Complain(programName, err)
 		return exitCode(err)
 	}
 	return exitDone
@@ -58,25 +53,6 @@ func exitCode(err error) int {
 		return exitUndone
 	}
 	return exitFailed
-}
-
-// explain prints an error and what to do about it.
-func explain(w io.Writer, err error) {
-	fmt.Fprintf(w, "%s: %s\n", programName, printable(strings.TrimSpace(err.Error())))
-	if hint := james.HintOf(err); hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", hint)
-	}
-}
-
-// printable replaces what would command a terminal: the output of a script is
-// whatever it likes.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
 }
 
 func newVersionCommand(p config.Process) *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/trusch/jamesd/internal/config"
 	"github.com/trusch/jamesd/internal/device/disk"
 	"github.com/trusch/jamesd/internal/device/transfer"
 	"github.com/trusch/jamesd/internal/device/txn"
@@ -46,7 +47,7 @@ func (in *inspection) repair(ctx context.Context) error {
 			fmt.Fprintf(in.Out, "still damaged: %s\n", c)
 			continue
 		}
-		fmt.Fprintf(in.Out, "still damaged: %s: %s\n", c, printable(why.Error()))
+		fmt.Fprintf(in.Out, "still damaged: %s: %s\n", c, config.Printable(why.Error()))
 		hint = cmp.Or(james.HintOf(why), hint)
 	}
 	return james.Errorf(james.KindCorrupt, "", "%d of the damaged files could not be repaired", left.Damaged).WithHint("%s", hint)

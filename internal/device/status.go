@@ -79,10 +79,10 @@ func printStatus(out io.Writer, m agent.Memory) {
 	if r := m.Last; r != nil {
 		fmt.Fprintf(out, "last plan: %s, revision %d, %s\n", r.Result, r.Revision, r.Ended.Local().Format(time.RFC3339))
 		if r.Error != "" {
-			fmt.Fprintf(out, "  %s\n", printable(r.Error))
+			fmt.Fprintf(out, "  %s\n", config.Printable(r.Error))
 		}
 		if said := strings.TrimSpace(r.Output); said != "" {
-			fmt.Fprintf(out, "  output of %s:\n%s\n", r.Script, printable(said))
+			fmt.Fprintf(out, "  output of %s:\n%s\n", r.Script, config.Printable(said))
 		}
 	}
 	if w := m.Waiting; w != nil {

@@ -35,7 +35,7 @@ func newBackupCommand(p config.Process) *cobra.Command {
 	var to string
 	cmd := newKeptCommand(p, func(ctx context.Context, o *options) error {
 		if err := checkBackup(o.db, "--to", to, p.Out); err != nil {
-			return usageError{err}
+			return config.UsageError(err)
 		}
 		return writeBackup(ctx, p, o.db, to)
 	})

@@ -35,7 +35,7 @@ func newCheckCommand(p config.Process) *cobra.Command {
 	var format string
 	cmd := newKeptCommand(p, func(ctx context.Context, o *options) error {
 		if format != "text" && format != "json" {
-			return usageError{james.Errorf(james.KindInvalid, "--output", "%q is neither text nor json", format)}
+			return config.UsageError(james.Errorf(james.KindInvalid, "--output", "%q is neither text nor json", format))
 		}
 		return check(ctx, p, o.db, repair, format == "json")
 	})

@@ -36,7 +36,7 @@ func newRestoreCommand(p config.Process) *cobra.Command {
 	var from string
 	cmd := newKeptCommand(p, func(ctx context.Context, o *options) error {
 		if err := checkBackup(o.db, "--from", from, p.In); err != nil {
-			return usageError{err}
+			return config.UsageError(err)
 		}
 		sum, err := restore(ctx, p, o.db, from)
 		if err != nil {

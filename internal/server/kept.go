@@ -32,7 +32,7 @@ func operationsOf(b *backend, f *fleet.Fleet) control.Operations {
 	o := control.Operations{Check: f.Check}
 	if s, ok := b.store.(backup.Snapshotter); ok {
 		o.Backup = func(ctx context.Context, w io.Writer) (backup.Summary, error) {
-			return backup.Write(ctx, w, backup.Source{Store: s, Blobs: b.blobs, Hold: f.Hold, Now: time.Now})
+			return backup.Write(ctx, w, backup.Source{Store: s, Blobs: b.blobs, Hold: f.HoldBlobs, Now: time.Now})
 		}
 	}
 	return o

@@ -24,13 +24,13 @@ func newKeptCommand(p config.Process, do func(ctx context.Context, o *options) e
 	cmd := &cobra.Command{
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{james.Errorf(james.KindInvalid, args[0], "nothing like that is expected here")}
+				return config.UsageError(james.Errorf(james.KindInvalid, args[0], "nothing like that is expected here"))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.loadKept(settings, p); err != nil {
-				return usageError{err}
+				return config.UsageError(err)
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

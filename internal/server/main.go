@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -40,11 +39,8 @@ func Main(p config.Process) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(p.Err, "jamesd: %v\n", err)
-	if hint := james.HintOf(err); hint != "" {
-		fmt.Fprintf(p.Err, "hint: %s\n", hint)
-	}
-	if errors.As(err, new(usageError)) {
+	p.Complain("jamesd", err)
+	if config.IsUsageError(err) {
 		return exitUsage
 	}
 	if errors.As(err, new(problemsError)) {
@@ -52,11 +48,6 @@ func Main(p config.Process) int {
 	}
 	return exitFailure
 }
-
-// usageError is a mistake in the command line, the environment or the settings.
-type usageError struct{ error }
-
-func (u usageError) Unwrap() error { return u.error }
 
 const long = `jamesd keeps packets and the desired states of devices, and tells each device
 what to install and what to uninstall.
@@ -89,24 +80,24 @@ func newCommand(p config.Process) *cobra.Command {
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{james.Errorf(james.KindInvalid, args[0], "there is no such command").
-					WithHint("jamesd --help lists the commands and flags; jamesd-ctl is what administers a fleet.")}
+				return config.UsageError(james.Errorf(james.KindInvalid, args[0], "there is no such command").
+					WithHint("jamesd --help lists the commands and flags; jamesd-ctl is what administers a fleet."))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, mustExist := config.File(cmd.Flags(), envPrefix, configFile, p.Getenv)
 			if err := config.Load(cmd.Flags(), envPrefix, file, mustExist, p.Getenv); err != nil {
-				return usageError{err}
+				return config.UsageError(err)
 			}
 			if err := o.checkSite(cmd.Flags()); err != nil {
-				return usageError{err}
+				return config.UsageError(err)
 			}
 			return start(p, o)
 		},
 	}
 	o.register(cmd.Flags())
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.UsageError(err) })
 	cmd.AddCommand(newCheckCommand(p), newBackupCommand(p), newRestoreCommand(p), &cobra.Command{
 		Use:   "version",
 		Short: "Print the commit and the Go version that jamesd was built from",
@@ -119,11 +110,11 @@ func newCommand(p config.Process) *cobra.Command {
 // start runs jamesd until a signal ends it.
 func start(p config.Process, o *options) error {
 	if err := o.check(); err != nil {
-		return usageError{err}
+		return config.UsageError(err)
 	}
 	log, flush, err := logging.NewBusy(p.Err, o.logLevel, o.logFormat)
 	if err != nil {
-		return usageError{err}
+		return config.UsageError(err)
 	}
 	defer flush()
 	signals := make(chan os.Signal, 2)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/trusch/jamesd/internal/config"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -18,8 +19,8 @@ func listenOps(addr string, remote bool) (net.Listener, error) {
 		return nil, listenError("--metrics-addr", err)
 	}
 	if !remote && !resolved.IP.IsLoopback() {
-		return nil, usageError{james.Errorf(james.KindInvalid, "--metrics-addr", "%s can be reached by other machines", addr).
-			WithHint("Use an address of this machine only, such as 127.0.0.1:2762, or add --metrics-remote.")}
+		return nil, config.UsageError(james.Errorf(james.KindInvalid, "--metrics-addr", "%s can be reached by other machines", addr).
+			WithHint("Use an address of this machine only, such as 127.0.0.1:2762, or add --metrics-remote."))
 	}
 	conn, err := net.ListenTCP("tcp", resolved)
 	if err != nil {

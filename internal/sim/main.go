@@ -2,8 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,20 +41,12 @@ func execute(ctx context.Context, p config.Process) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(p.Err, "%s: %v\n", programName, err)
-	if hint := james.HintOf(err); hint != "" {
-		fmt.Fprintf(p.Err, "hint: %s\n", hint)
-	}
-	if errors.As(err, new(usageError)) {
+	p.Complain(programName, err)
+	if config.IsUsageError(err) {
 		return exitUsage
 	}
 	return exitFailure
 }
-
-// usageError is a mistake in the command line, the environment or the settings.
-type usageError struct{ error }
-
-func (u usageError) Unwrap() error { return u.error }
 
 const long = `jamesd-sim is a fleet of devices that do on the wire what jamesc does, without
 installing anything. It measures how long a jamesd takes to answer them.
@@ -91,24 +81,24 @@ func newCommand(p config.Process) *cobra.Command {
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{james.Errorf(james.KindInvalid, args[0], "there is no such command").
-					WithHint("jamesd-sim --help lists the flags.")}
+				return config.UsageError(james.Errorf(james.KindInvalid, args[0], "there is no such command").
+					WithHint("jamesd-sim --help lists the flags."))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, mustExist := config.File(cmd.Flags(), envPrefix, "", p.Getenv)
 			if err := config.Load(cmd.Flags(), envPrefix, file, mustExist, p.Getenv); err != nil {
-				return usageError{err}
+				return config.UsageError(err)
 			}
 			if err := s.check(); err != nil {
-				return usageError{err}
+				return config.UsageError(err)
 			}
 			return simulate(cmd.Context(), p, s)
 		},
 	}
 	s.register(cmd.Flags())
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{wrongFlag(err)} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.UsageError(wrongFlag(err)) })
 	cmd.AddCommand(&cobra.Command{
 		Use:   "version",
 		Short: "Print the commit and the Go version that jamesd-sim was built from",

@@ -55,7 +55,7 @@ func source(t *testing.T) (backup.Source, *fleet.Fleet) {
 	must(t, err)
 	_, err = w.Commit(t.Context(), james.Digest{})
 	must(t, err)
-	return backup.Source{Store: db, Blobs: blobs, Hold: f.Hold, Now: time.Now}, f
+	return backup.Source{Store: db, Blobs: blobs, Hold: f.HoldBlobs, Now: time.Now}, f
 }
 
 func packetOf(t *testing.T, sizes []int) []byte {
@@ -201,7 +201,7 @@ func TestDamaged(t *testing.T) {
 				t.Errorf("wrote %+v, read %+v", wrote, read)
 			}
 			blobtest.Absent(t, blobs, d)
-			f.Hold()() // nothing holds it any more
+			f.HoldBlobs()() // nothing holds it any more
 		})
 	}
 }

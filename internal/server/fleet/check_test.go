@@ -8,9 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/trusch/jamesd/internal/server/blob/memblob"
 	"github.com/trusch/jamesd/internal/server/fleet"
-	"github.com/trusch/jamesd/internal/server/store/memstore"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -52,9 +50,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			blobs := &rotten{Store: memblob.New(), damaged: make(map[james.Digest]error)}
-			w := join(t, &fragile{Store: memstore.New()}, blobs)
-			p := w.addTar("a", packed).Packet
+			w, blobs, p := rot(t, packed)
 			w.add("b v1")
 			check(t, row.damage(blobs, p))
 			sum, found := w.check(false)
@@ -90,9 +86,7 @@ func TestCheckOfDamagedArchiveAndContent(t *testing.T) {
 	t.Parallel()
 	packed, contents := sizesTar(t, 10, 300_000, 77)
 	synctest.Test(t, func(t *testing.T) {
-		blobs := &rotten{Store: memblob.New(), damaged: make(map[james.Digest]error)}
-		w := join(t, &fragile{Store: memstore.New()}, blobs)
-		p := w.addTar("a", packed).Packet
+		w, blobs, p := rot(t, packed)
 		blobs.rot(james.DigestOf(contents[1]), nil)
 		blobs.rot(p.Archive.Digest, nil)
 		_, found := w.check(true)
@@ -144,7 +138,7 @@ func TestHold(t *testing.T) {
 		w := newWorld(t)
 		gone := w.add("gone v1")
 		check(t, w.DeletePacket(t.Context(), "alice", gone.Digest, false))
-		first, second := w.Hold(), w.Hold()
+		first, second := w.HoldBlobs(), w.HoldBlobs()
 		defer w.run()()
 		time.Sleep(3 * time.Hour)
 		first()

@@ -21,6 +21,13 @@ type rotten struct {
 	damaged map[james.Digest]error // with which reading fails; nil for wrong bytes
 }
 
+// rot returns a world with a packet of that archive whose blobs can be damaged.
+func rot(t *testing.T, packed []byte) (*world, *rotten, james.Packet) {
+	blobs := &rotten{Store: memblob.New(), damaged: make(map[james.Digest]error)}
+	w := join(t, &fragile{Store: memstore.New()}, blobs)
+	return w, blobs, w.addTar("a", packed).Packet
+}
+
 func (r *rotten) rot(d james.Digest, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,9 +89,7 @@ func TestDoubt(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				blobs := &rotten{Store: memblob.New(), damaged: make(map[james.Digest]error)}
-				w := join(t, &fragile{Store: memstore.New()}, blobs)
-				p := w.addTar("a", packed).Packet
+				w, blobs, p := rot(t, packed)
 				row.damage(w, blobs)
 				if err := w.Doubt(t.Context(), p.Digest, doubted); james.KindOf(err) != row.kind {
 					t.Fatalf("got %v", err)
@@ -113,9 +118,7 @@ func TestDoubtOfDamagedArchive(t *testing.T) {
 	t.Parallel()
 	packed, contents := sizesTar(t, 10, 300_000, 77)
 	synctest.Test(t, func(t *testing.T) {
-		blobs := &rotten{Store: memblob.New(), damaged: make(map[james.Digest]error)}
-		w := join(t, &fragile{Store: memstore.New()}, blobs)
-		p := w.addTar("a", packed).Packet
+		w, blobs, p := rot(t, packed)
 		blobs.rot(james.DigestOf(contents[1]), nil)
 		blobs.rot(p.Archive.Digest, nil)
 		check(t, w.Doubt(t.Context(), p.Digest, james.DigestOf(contents[1])))

@@ -126,7 +126,7 @@ type Fleet struct {
 	// uploads is held shared from the first commit of an upload's blobs until
 	// its packet is in the store, and exclusively where a blob is deleted.
 	uploads sync.RWMutex
-	holds   int           // calls of Hold that are not released; guarded by uploads
+	holds   int           // calls of HoldBlobs that are not released; guarded by uploads
 	unpacks chan struct{} // has room for one: there is something to unpack
 	rubbish rubbish
 

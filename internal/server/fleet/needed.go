@@ -114,9 +114,9 @@ func readManifest(ctx context.Context, blobs blob.Store, p *james.Packet) (*jame
 	return james.DecodeManifest(r, p.Digest)
 }
 
-// Hold keeps all blobs from being collected until release is called. When it has
+// HoldBlobs keeps all blobs from being collected until release is called. When it has
 // returned, no collection is under way in this process. Others go on.
-func (f *Fleet) Hold() (release func()) {
+func (f *Fleet) HoldBlobs() (release func()) {
 	f.uploads.Lock()
 	defer f.uploads.Unlock()
 	f.holds++

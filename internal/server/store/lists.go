@@ -44,9 +44,6 @@ func (l *appLists) add(raw string, apps []james.App) {
 }
 
 func (l *appLists) device(r *Row) (*james.Device, error) {
-	if r.JSON == nil {
-		return nil, nil
-	}
 	var row struct {
 		james.Device
 		Apps sharedApps `json:"apps"` // goes before that of Device
@@ -58,9 +55,6 @@ func (l *appLists) device(r *Row) (*james.Device, error) {
 }
 
 func (l *appLists) desired(r *Row) (*james.Desired, error) {
-	if r.JSON == nil {
-		return nil, nil
-	}
 	var row struct {
 		james.Desired
 		Apps sharedApps `json:"apps"` // goes before that of Desired

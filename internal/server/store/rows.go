@@ -190,9 +190,13 @@ func (r *Row) change(lists *appLists) (Change, error) {
 	case TablePackets:
 		c.Packet, err = decode[james.Packet](r.Table, r.Key, r.JSON)
 	case TableDevices:
-		c.Device, err = lists.device(r)
+		if r.JSON != nil {
+			c.Device, err = lists.device(r)
+		}
 	case TableDesired:
-		c.Desired, err = lists.desired(r)
+		if r.JSON != nil {
+			c.Desired, err = lists.desired(r)
+		}
 	default:
 		err = james.Errorf(james.KindCorrupt, subject(r.Table, r.Key), "is of a table that this jamesd does not know")
 	}
