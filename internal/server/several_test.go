@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -175,4 +176,69 @@ func TestCollectorOfAnother(t *testing.T) {
 	if sum, err := f.Check(t.Context(), fleet.CheckOptions{Found: func(p fleet.Problem) { t.Errorf("%+v", p) }}); err != nil || sum.Packets != 1 {
 		t.Errorf("checked %+v, %v", sum, err)
 	}
+}
+
+// TestCheckOfDatabase damages what jamesd has in a database: a content is taken from its
+// archive again, and an archive is named until somebody adds the packet again.
+func TestCheckOfDatabase(t *testing.T) {
+	t.Parallel()
+	uri := mongodtest.URI(t)
+	p := run(t, nil, append(standard(uri), "--cache-dir", t.TempDir())...)
+	p.logged(t, "ready")
+	admin := p.client(t, "root")
+	content := string(noise(3, 50_000))
+	archive := tarOf(t, content)
+	add := func() {
+		_, err := admin.AddPacket(t.Context(), james.AddPacketRequest{Name: "app"}, bytes.NewReader(archive))
+		must(t, err)
+	}
+	add()
+	db := openDatabase(t, uri)
+	for _, row := range []struct {
+		name    string
+		damaged []byte
+		code    int
+		says    string
+	}{
+		{"the content of a file", []byte(content), 0, "; repaired\n"},
+		{"the archive", archive, 3, "its archive is damaged: "},
+	} {
+		db.damage(james.DigestOf(row.damaged))
+		if code, out := command(t, "check", "--db", uri); code != 3 {
+			t.Errorf("%s: check exited with %d: %s", row.name, code, out)
+		}
+		for range 2 { // what is not repaired is named the next time, too
+			code, out := command(t, "check", "--db", uri, "--repair")
+			if code != row.code || !strings.Contains(out, row.says) || code == 3 && !strings.Contains(out, "add-packet --name app") {
+				t.Errorf("%s: check --repair exited with %d: %s", row.name, code, out)
+			}
+			if row.code == 0 {
+				break
+			}
+		}
+	}
+	add()
+	soon(t, "that its contents are there", func() bool {
+		packets, err := admin.Packets(t.Context(), "app")
+		must(t, err)
+		return packets[0].Contents
+	})
+	if code, out := command(t, "check", "--db", uri); code != 0 {
+		t.Errorf("check exited with %d: %s", code, out)
+	}
+}
+
+// damage changes a byte of a blob.
+func (d *database) damage(digest james.Digest) {
+	d.t.Helper()
+	var file struct {
+		ID bson.ObjectID `bson:"_id"`
+	}
+	must(d.t, d.files.FindOne(d.t.Context(), bson.D{{Key: "filename", Value: digest.String()}}).Decode(&file))
+	first := bson.D{{Key: "files_id", Value: file.ID}, {Key: "n", Value: 0}}
+	var chunk struct{ Data []byte }
+	must(d.t, d.chunks.FindOne(d.t.Context(), first).Decode(&chunk))
+	chunk.Data[len(chunk.Data)/2] ^= 1
+	_, err := d.chunks.UpdateOne(d.t.Context(), first, bson.D{{Key: "$set", Value: bson.D{{Key: "data", Value: chunk.Data}}}})
+	must(d.t, err)
 }
