@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,7 +113,7 @@ type cell struct {
 	change func(ctx context.Context, n, turn int) (made bool, err error)
 	read   func(ctx context.Context) (int, error)
 	known
-	acknowledged, turnedAway atomic.Int64 // tries; the latter were told when to come again
+	acknowledged, turnedAway atomic.Int64 // tries; the latter were told when to come again, or nothing in time
 }
 
 // known is what is known of a cell.
@@ -228,7 +229,7 @@ func (k *killing) try(ctx context.Context, c, at *cell, n int) error {
 	case kind != james.KindUnavailable && kind != james.KindInterrupted:
 		k.t.Errorf("%s to %d: %v", c.name, n, err)
 	}
-	if james.AfterOf(err) > 0 {
+	if james.AfterOf(err) > 0 || strings.Contains(err.Error(), "did not answer in time") {
 		c.turnedAway.Add(1)
 	}
 	c.maybe = append(c.maybe, n)

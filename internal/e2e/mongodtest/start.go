@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/trusch/jamesd/internal/need"
@@ -88,6 +89,13 @@ func (s *Server) Kill() {
 	s.running.stdin.Close()
 	s.running = nil
 }
+
+// Hang has the server say nothing more, and take nothing, as behind a network that is cut;
+// GoOn ends that.
+func (s *Server) Hang() { s.running.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// GoOn ends what Hang has begun.
+func (s *Server) GoOn() { s.running.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Restart starts the server again, after Kill.
 func (s *Server) Restart() {
