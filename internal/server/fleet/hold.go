@@ -39,11 +39,7 @@ func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, ans
 	if err := checkPoll(id, &req); err != nil {
 		return james.PollResponse{}, nil, err
 	}
-	err := f.hear(ctx, id, &req)
-	if err == nil {
-		err = f.makeSure(ctx, id)
-	}
-	if err != nil {
+	if err := f.hear(ctx, id, &req); err != nil {
 		return james.PollResponse{}, nil, err
 	}
 	longest := int(james.MaxWait / time.Second)
@@ -51,7 +47,10 @@ func (f *Fleet) begin(ctx context.Context, id string, req james.PollRequest, ans
 	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := f.cat.devices[id]
+	d, err := f.surely(ctx, id)
+	if err != nil {
+		return james.PollResponse{}, nil, err
+	}
 	if d != nil {
 		d.supersede()
 		if d.reported != nil {

@@ -81,7 +81,6 @@ func (f *Fleet) hear(ctx context.Context, id string, req *james.PollRequest) err
 		return err
 	}
 	f.knows(id, r, digest)
-	f.news(id)
 	if first {
 		f.event(ctx, james.Event{Kind: james.EventDeviceSeen, Actor: id, Device: id, Text: id + " polled for the first time, with the system tags " + tagsText(r.SystemTags)})
 	}
@@ -123,7 +122,8 @@ func (f *Fleet) knows(id string, r *james.DeviceReport, digest james.Digest) boo
 	return true
 }
 
-// news notes that the device has said something new.
+// news notes that the device has said something new here: its row may be newer than what
+// else is known.
 func (f *Fleet) news(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,18 +132,18 @@ func (f *Fleet) news(id string) {
 	}
 }
 
-// makeSure makes known what is in the store where the device would be told to do something
+// surely returns the device, nil where there is none. Where it would be told to do something
 // that it may have been told to undo by another process, as it has said something new since
-// the store was looked at.
-func (f *Fleet) makeSure(ctx context.Context, id string) error {
-	f.mu.Lock()
+// the store was looked at, that is looked at before. Fleet.mu is held, but not meanwhile.
+func (f *Fleet) surely(ctx context.Context, id string) (*device, error) {
 	d := f.cat.devices[id]
-	sure := d == nil || d.heard < f.follower.done.Load() || f.cat.planOf(d).Empty()
-	f.mu.Unlock()
-	if sure {
-		return nil
+	if d == nil || d.heard < f.follower.done.Load() || f.cat.planOf(d).Empty() {
+		return d, nil
 	}
-	return f.refresh(ctx)
+	f.mu.Unlock()
+	err := f.refresh(ctx)
+	f.mu.Lock()
+	return f.cat.devices[id], err
 }
 
 // Report takes over how a device's transaction ended. Texts are shortened to

@@ -33,6 +33,7 @@ func (f *Fleet) saveDevice(ctx context.Context, id string, change func(*james.De
 	saved, seq, err := f.o.Store.Devices().Update(ctx, id, change)
 	if err == nil {
 		f.apply(store.Change{Table: store.TableDevices, Key: id, Seq: seq, Device: saved})
+		f.news(id)
 	}
 	return saved, err
 }

@@ -84,6 +84,18 @@ func TestBehind(t *testing.T) {
 			t.Errorf("it is told to %v", steps(resp))
 		}
 	})
+	t.Run("nor when how it went came first", func(t *testing.T) {
+		t.Parallel()
+		one, two, _, v2 := worlds(t)
+		one.want("d1", "a v2")
+		now := report("", v2)
+		one.poll("d1", now)
+		check(t, two.Report(t.Context(), "d1", james.Report{Plan: v2.Digest, Revision: 2, Result: james.Committed}))
+		resp, err := two.Poll(t.Context(), "d1", james.PollRequest{Same: now.Digest()})
+		if err != nil || resp.Plan != nil || resp.Resend {
+			t.Errorf("it is told to %v (%+v, %v)", steps(resp), resp, err)
+		}
+	})
 	t.Run("it waits until the store can tell", func(t *testing.T) {
 		t.Parallel()
 		one, two, _, v2 := worlds(t)
