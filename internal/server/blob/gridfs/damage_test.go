@@ -47,7 +47,7 @@ func TestDamaged(t *testing.T) {
 			return err
 		}, true, "in chunks of 0"},
 		{"chunks too large", func(files, _ *mongo.Collection) error {
-			_, err := files.UpdateOne(t.Context(), named, set("chunkSize", 1<<40))
+			_, err := files.UpdateOne(t.Context(), named, set("chunkSize", int64(1<<40)))
 			return err
 		}, true, "in chunks of 1099511627776"},
 		{"negative length", func(files, _ *mongo.Collection) error {
