@@ -17,6 +17,9 @@ type follower struct {
 	cursor store.Cursor  // guarded by turn
 	begun  atomic.Uint64 // readings that were started
 	done   atomic.Uint64 // the last of them that succeeded
+	// The last of them that failed, and why, unless it was given up; guarded by turn.
+	failed  uint64
+	failure error
 }
 
 // refresh makes everything known that was in the store when it was called.
@@ -29,12 +32,18 @@ func (f *Fleet) refresh(ctx context.Context) error {
 	case <-ctx.Done():
 		return james.Errorf(james.KindInterrupted, "store", "waiting for its changes was stopped: %w", context.Cause(ctx))
 	}
-	if w.done.Load() > before {
-		return nil // somebody started after us and is done
+	switch { // somebody started after us and is done
+	case w.done.Load() > before:
+		return nil
+	case w.failed > before:
+		return w.failure // the store takes its time to say that
 	}
 	number := w.begun.Add(1)
 	for more := true; more; {
 		changes, cursor, err := f.o.Store.Changes(ctx, w.cursor)
+		if err != nil && ctx.Err() == nil {
+			w.failed, w.failure = number, err
+		}
 		if err != nil {
 			return err
 		}

@@ -10,8 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/trusch/jamesd/internal/server/blob/memblob"
 	"github.com/trusch/jamesd/internal/server/fleet"
 	"github.com/trusch/jamesd/internal/server/store"
+	"github.com/trusch/jamesd/internal/server/store/memstore"
 	"github.com/trusch/jamesd/pkg/james"
 )
 
@@ -53,6 +55,48 @@ func TestTwoFleets(t *testing.T) {
 }
 
 func ptr[T any](p *T) *T { return p }
+
+// tardy is a store that takes its time to say that it does not answer.
+type tardy struct {
+	store.Store
+	away atomic.Bool
+}
+
+const tardiness = 3 * time.Second
+
+func (s *tardy) Changes(ctx context.Context, since store.Cursor) ([]store.Change, store.Cursor, error) {
+	if !s.away.Load() {
+		return s.Store.Changes(ctx, since)
+	}
+	time.Sleep(tardiness)
+	return nil, since, james.Errorf(james.KindUnavailable, "store", "is away")
+}
+
+// TestAwayForAll: many who ask for a store that does not answer learn that together, not
+// one after the other.
+func TestAwayForAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &tardy{Store: memstore.New()}
+		w := join(t, &fragile{Store: s}, memblob.New())
+		w.poll("d1", report(""))
+		s.away.Store(true)
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				_, err := w.SetDesired(t.Context(), "alice", james.SetDesiredRequest{State: james.State{ID: "d1"}})
+				wantError(t, err, james.KindUnavailable)
+			})
+		}
+		all.Wait()
+		if took := time.Since(start); took > 2*tardiness {
+			t.Errorf("the last one learns it after %s", took)
+		}
+		s.away.Store(false)
+		w.want("d1")
+	})
+}
 
 // TestBehind has a device talk to a Fleet that does not know yet what it did with another.
 func TestBehind(t *testing.T) {
