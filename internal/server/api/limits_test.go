@@ -139,6 +139,11 @@ func TestTooMuchOfAll(t *testing.T) {
 			if p := got.problem; p.Kind != james.KindUnavailable || p.Hint != "It is the limit --"+setting+" of jamesd." {
 				t.Errorf("it is told %+v", p)
 			}
+			for _, r := range limit.Refusals() {
+				if met := table.Met(r); (met > 0) != (r.String() == setting) {
+					t.Errorf("%s was met %d times", r, met)
+				}
+			}
 			if got := w.ask(t, transport(t, "root"), "GET", "/v1/devices", nil, nil); got.StatusCode != http.StatusOK {
 				t.Errorf("an admin gets %d", got.StatusCode)
 			}
