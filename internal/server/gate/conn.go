@@ -19,11 +19,13 @@ type Conn struct {
 	over atomic.Bool // the handshake is
 	once atomic.Bool // it was closed
 
-	// Of the handshake; place and evicted are guarded by gate.mu.
+	// Of the handshake; list, place and evicted are guarded by gate.mu.
 	working bool
-	begun   bool // something has arrived, and it was its turn
+	begun   bool       // something has arrived, and it was its turn
+	list    *list.List // of gate, in which it has its place
 	place   *list.Element
 	evicted bool
+	extra   bool // there were too many before it
 
 	onClose func()
 	client  string // whose connection it is, guarded by gate.crowd.mu; "" where that is not counted
@@ -42,6 +44,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return c.Conn.Read(p)
 	}
 	c.rest()
+	c.owes()
 	n, err := c.Conn.Read(p)
 	if n == 0 {
 		return n, err
@@ -71,17 +74,21 @@ func (c *Conn) rest() {
 	}
 }
 
-// spoken notes that the client has said something.
-func (c *Conn) spoken() {
-	if c.begun {
-		return
+// owes notes that the client's next part of the handshake is waited for.
+func (c *Conn) owes() {
+	if !c.begun {
+		return // it is one of the silent
 	}
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()
-	if c.place != nil {
-		c.gate.silent.Remove(c.place)
-		c.place = nil
-	}
+	c.await(&c.gate.owing)
+}
+
+// spoken notes that the client has said something.
+func (c *Conn) spoken() {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	c.arrived()
 }
 
 // finish ends the handshake's part of the connection's life.
@@ -91,10 +98,7 @@ func (c *Conn) finish() {
 	c.gate.pending.Add(-1)
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()
-	if c.place != nil {
-		c.gate.silent.Remove(c.place)
-		c.place = nil
-	}
+	c.arrived()
 	delete(c.gate.shakes, c)
 }
 

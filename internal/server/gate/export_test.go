@@ -6,3 +6,10 @@ func (g *Listener) Mute() int {
 	defer g.mu.Unlock()
 	return g.silent.Len()
 }
+
+// Awaited returns of how many clients something is waited for in their handshakes.
+func (g *Listener) Awaited() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.silent.Len() + g.owing.Len()
+}

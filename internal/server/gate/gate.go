@@ -29,7 +29,8 @@ import (
 type Options struct {
 	// TLS is the configuration of the server.
 	TLS *tls.Config
-	// Connections is how many there may be; 0 is no limit.
+	// Connections is how many there may be, but for a few of those who may have any number;
+	// 0 is no limit.
 	Connections int
 	// Each is how many a client may have, of which the oldest goes; 0 is no limit. Client
 	// returns whose a connection is, "" for somebody who may have any number.
@@ -64,7 +65,7 @@ type Stats struct {
 	Open, Pending         int64
 	Full, Resumed, Failed uint64 // handshakes
 	Late                  uint64 // turned away as their work could not begin in time
-	Silent                uint64 // turned away as they said nothing and there were too many
+	Silent                uint64 // turned away as they said nothing, or did not go on, and there were too many
 	Refused               uint64 // closed as there were too many connections
 	Crowded               uint64 // closed as the client had too many
 }
@@ -84,7 +85,8 @@ type Listener struct {
 	full, resumed, failed, late, mute, refused atomic.Uint64
 
 	mu     sync.Mutex
-	silent *list.List         // of *Conn that have said nothing yet, the oldest first
+	silent list.List          // of *Conn that have said nothing yet, the oldest first
+	owing  list.List          // of *Conn that have begun and whose client is waited for, likewise
 	shakes map[*Conn]struct{} // that are in their handshake
 }
 
@@ -98,7 +100,7 @@ type result struct {
 func New(l net.Listener, o Options) *Listener {
 	o.complete()
 	g := &Listener{Listener: l, o: o, work: turnstile.New(o.Workers), ready: make(chan result),
-		over: make(chan struct{}), silent: list.New(), shakes: make(map[*Conn]struct{}), crowd: crowd{of: make(map[string][]*Conn)}}
+		over: make(chan struct{}), shakes: make(map[*Conn]struct{}), crowd: crowd{of: make(map[string][]*Conn)}}
 	g.close = sync.OnceValue(g.end)
 	g.wg.Go(g.accept)
 	return g
@@ -155,13 +157,14 @@ func (g *Listener) accept() {
 			}
 			continue
 		}
-		if n := g.open.Add(1); g.o.Connections > 0 && n > int64(g.o.Connections) {
+		ok, extra := g.room(g.open.Add(1))
+		if !ok {
 			g.open.Add(-1)
 			g.refused.Add(1)
 			raw.Close()
 			continue
 		}
-		c := &Conn{Conn: raw, gate: g}
+		c := &Conn{Conn: raw, gate: g, extra: extra}
 		g.begin(c)
 		g.wg.Go(func() { g.shake(c) })
 	}
@@ -173,17 +176,11 @@ func (g *Listener) begin(c *Conn) {
 	g.pending.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c.place = g.silent.PushBack(c)
+	c.await(&g.silent)
 	g.shakes[c] = struct{}{}
-	if g.silent.Len() <= g.o.Silent {
-		return
+	if g.silent.Len() > g.o.Silent {
+		g.evict(&g.silent)
 	}
-	oldest := g.silent.Front()
-	g.silent.Remove(oldest)
-	mute := oldest.Value.(*Conn)
-	mute.place, mute.evicted = nil, true
-	mute.Conn.Close()
-	g.mute.Add(1)
 }
 
 // shake carries out the handshake of c.
@@ -203,6 +200,10 @@ func (g *Listener) shake(c *Conn) {
 		return
 	case err != nil:
 		g.failed.Add(1)
+	case !g.keep(c, conn.ConnectionState()):
+		g.refused.Add(1)
+		conn.Close()
+		return
 	case conn.ConnectionState().DidResume:
 		g.resumed.Add(1)
 	default:

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		certs = dir
-		if err := errors.Join(pki.Init(dir), pki.AddServer(dir, "server", nil), pki.AddClient(dir, "device-1")); err != nil {
+		if err := errors.Join(pki.Init(dir), pki.AddServer(dir, "server", nil), pki.AddClient(dir, "device-1"), pki.AddAdmin(dir, "admin")); err != nil {
 			panic(err)
 		}
 		return m.Run()
@@ -246,6 +246,64 @@ func TestTooManyConnections(t *testing.T) {
 	let[0].Close()
 	w.await(t, "one is gone", func(s gate.Stats) bool { return s.Open == 2 })
 	_, err := w.connect(t)
+	must(t, err)
+}
+
+// TestRoom: where connections are all taken by clients that have shown nothing, one of those
+// goes for each that comes.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(*testing.T, *world){
+		"silent": func(t *testing.T, w *world) { w.dial(t) },
+		"that begin and go no further": func(t *testing.T, w *world) {
+			c := w.dial(t)
+			go tls.Client(writeOnly{c, t.Context().Done()}, w.conf.Clone()).Handshake()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, gate.Options{Connections: 10, Timeout: time.Hour})
+			for range 10 {
+				open(t, w)
+			}
+			w.await(t, "they have all connections", func(s gate.Stats) bool { return s.Open == 10 && w.Awaited() == 10 })
+			var let []*tls.Conn
+			for range 4 {
+				c, err := w.connect(t)
+				must(t, err)
+				let = append(let, c)
+			}
+			w.await(t, "one goes for each", func(s gate.Stats) bool { return s.Open == 10 && s.Pending == 6 && s.Silent == 4 && s.Refused == 0 })
+			for _, c := range let {
+				_, err := c.Write([]byte("x"))
+				must(t, err)
+			}
+		})
+	}
+}
+
+// TestSpare: where devices have all connections, another one is refused, and an admin gets in.
+func TestSpare(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gate.Options{Connections: 3, Client: func(cs tls.ConnectionState) string {
+		if cs.PeerCertificates[0].Subject.CommonName == "admin" {
+			return ""
+		}
+		return "device"
+	}})
+	for range 3 {
+		_, err := w.connect(t)
+		must(t, err)
+	}
+	if _, err := w.connect(t); err == nil {
+		t.Error("a fourth device is let in")
+	}
+	w.await(t, "it is refused", func(s gate.Stats) bool { return s.Refused == 1 && s.Open == 3 })
+	admin, err := pki.ClientTLS(filepath.Join(certs, "ca.crt"), filepath.Join(certs, "admin.crt"), filepath.Join(certs, "admin.key"))
+	must(t, err)
+	admin.ServerName = "localhost"
+	w.conf = admin
+	_, err = w.connect(t)
 	must(t, err)
 }
 
