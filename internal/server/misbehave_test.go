@@ -16,17 +16,14 @@ import (
 )
 
 // TestMisbehaviour: while some say nothing, send garbage before and after the handshake, stall
-// in the middle of a body, open one connection after the other and flood, the polls of a
-// device are answered, and the flood is told what it has met.
+// in the middle of a body, hoard connections and flood, the polls of a device are answered,
+// and the flood is told what it has met.
 func TestMisbehaviour(t *testing.T) {
 	t.Parallel()
-	p := run(t, nil, append(standard(t.TempDir()), "--device-requests", "5", "--device-connections", "8")...)
+	p := run(t, nil, append(standard(t.TempDir()), "--device-requests", "1", "--device-connections", "16")...)
 	p.logged(t, "ready")
 	addr := p.addr(t, "listening")
-	must(t, pki.AddClient(certs, "flooder"))
-	conf, err := pki.ClientTLS(filepath.Join(certs, "ca.crt"), filepath.Join(certs, "flooder.crt"), filepath.Join(certs, "flooder.key"))
-	must(t, err)
-	conf.ServerName = "localhost"
+	conf, hoarder, flooder := certificateOf(t, "staller"), certificateOf(t, "hoarder"), certificateOf(t, "flooder")
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	again := func(n int, do func(raw net.Conn)) {
@@ -60,11 +57,16 @@ func TestMisbehaviour(t *testing.T) {
 		io.WriteString(c, "POST /v1/poll HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
 		io.Copy(io.Discard, c)
 	})
+	for range 20 { // and says nothing on any of them
+		c, err := tls.Dial("tcp", addr, hoarder)
+		must(t, err)
+		defer c.Close()
+	}
 	var told sync.Once
 	met := make(chan error, 1)
 	for range 4 {
 		wg.Go(func() {
-			c, err := client.New(client.Options{Addr: addr, TLS: conf, Retries: -1})
+			c, err := client.New(client.Options{Addr: addr, TLS: flooder, Retries: -1})
 			if err != nil {
 				t.Error(err)
 				return
@@ -77,7 +79,7 @@ func TestMisbehaviour(t *testing.T) {
 			}
 		})
 	}
-	err = <-met
+	err := <-met
 	if !strings.Contains(err.Error(), "flooder sends too many requests") || !strings.Contains(james.HintOf(err), "--device-requests") {
 		t.Errorf("the flood is told %v, %s", err, james.HintOf(err))
 	}
@@ -99,4 +101,14 @@ func TestMisbehaviour(t *testing.T) {
 	cancel()
 	wg.Wait()
 	p.stop(t)
+}
+
+// certificateOf returns what a new device of that name connects with.
+func certificateOf(t *testing.T, name string) *tls.Config {
+	t.Helper()
+	must(t, pki.AddClient(certs, name))
+	conf, err := pki.ClientTLS(filepath.Join(certs, "ca.crt"), filepath.Join(certs, name+".crt"), filepath.Join(certs, name+".key"))
+	must(t, err)
+	conf.ServerName = "localhost"
+	return conf
 }
