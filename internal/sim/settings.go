@@ -86,7 +86,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.interval, "interval", 0, "time between two polls, spread by 10 %; 0 leaves it to the server, as jamesc does")
 	fs.DurationVar(&s.hold, "hold", s.hold, "how long a poll may be held, at most the time between two polls")
 	fs.DurationVar(&s.keepAlive, "keep-alive", s.keepAlive, "how long a connection may be idle before the device closes it; 0 closes it after each answer, so that there can be more devices than open files")
-	fs.DurationVar(&s.timeout, "timeout", s.timeout, "how long the server may take for a handshake, or for an answer beyond the time that it holds a poll")
+	fs.DurationVar(&s.timeout, "timeout", s.timeout, "how long the server may take for an answer beyond the time that it holds a poll; for a handshake 15 s of that at most, as with jamesc")
 
 	fs.StringArrayVar(&s.wants, "want", nil, "`apps` that an admin wants on every device, set before the devices come; given several times, they are what --change-every and --change-all-every take turns with")
 	fs.DurationVar(&s.changeEvery, "change-every", 0, "time between two changes of the desired state of one device; with one --want, its turns are with no apps at all")

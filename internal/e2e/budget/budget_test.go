@@ -6,12 +6,16 @@ import (
 )
 
 // emptyServer, in the environment, makes the test binary the server that idle
-// polls are compared with; its value is the directory of the certificates.
-const emptyServer = "JAMES_BENCH_EMPTY_SERVER"
+// polls are compared with; its value is the directory of the certificates. emptyWay is in
+// which way.
+const (
+	emptyServer = "JAMES_BENCH_EMPTY_SERVER"
+	emptyWay    = "JAMES_BENCH_EMPTY_WAY"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(emptyServer); dir != "" {
-		serveEmpty(dir)
+		serveEmpty(dir, os.Getenv(emptyWay))
 		return
 	}
 	os.Exit(m.Run())

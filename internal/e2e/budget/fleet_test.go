@@ -41,7 +41,7 @@ const (
 )
 
 // measureWaiting has a fleet wait at a jamesd that knows nothing else, changes what one
-// of some more devices shall have, then what all have, and kills jamesd.
+// of some more devices shall have, then what all have.
 func measureWaiting(b *testing.B, m *machine, t *table) {
 	n, db := min(deviceCount, openFiles(b)-1000), b.TempDir()
 	s := m.jamesd(b, db)
@@ -73,21 +73,11 @@ func measureWaiting(b *testing.B, m *machine, t *table) {
 	s.waiting(b, n)
 	s.profile(b, t)
 
-	s.stop()
-	killed := time.Now()
-	s = m.jamesdAt(b, s.addr, db)
-	ready := time.Now()
-	s.waiting(b, n)
-	recovered := time.Since(ready)
 	out := fleet.end(b)
 	wave := out.largestWave(begun)
 	took := wave.Last.Sub(begun)
 	t.add("held polls: one change reaches all within", "<= 2 s", wave.Devices >= n && took <= 2*time.Second, "%.2f s, %d devices", took.Seconds(), wave.Devices)
 
-	until, after := out.at(killed), out.Line[len(out.Line)-1]
-	full, resumed := after.Full-until.Full, after.Resumed-until.Resumed
-	t.note("jamesd killed and started again: until all are held", "%.1f s after it is ready (%d devices); %d handshakes, %.0f/s, %.0f %% resumed; %d errors on the way",
-		recovered.Seconds(), n, full+resumed, float64(full+resumed)/recovered.Seconds(), 100*float64(resumed)/float64(full+resumed), after.Errors-until.Errors)
 	s.held(b, 0)
 	eventually(b, "goroutines as few as before", func() bool { return s.metric(b, "go_goroutines") <= goroutines+10 })
 	t.add("held polls: goroutines of jamesd when all have left", "as before", true, "%.0f, %.0f before the fleet came", s.metric(b, "go_goroutines"), goroutines)
@@ -99,23 +89,6 @@ func (t *table) changeOne(b *testing.B, m *machine, s *server) {
 	out := m.fleet(b, s.addr, "one", 100, "--duration", "25s", "--boot", "2s", "--want", fleetApp+" one,v1", "--want", fleetApp+" one,v2", "--change-every", "100ms").outcome(b)
 	c := out.time(b, "change of one until its plan")
 	t.add("held polls: a set-desired-state reaches its device", "< 50 ms", c.P50 < 50, "%.1f ms median, %.0f ms p99, %.0f ms at most, of %d", c.P50, c.P99, c.Max, c.Count)
-}
-
-// measureStorm has more devices come at once than can be served while it is measured,
-// none of which has a session: to the empty server, and to a jamesd that knows them.
-func measureStorm(b *testing.B, m *machine, t *table) {
-	const window = 8 * time.Second
-	s, empty := m.jamesd(b, b.TempDir()), m.empty(b)
-	rate := func(addr string) func() float64 {
-		return func() float64 {
-			out := m.fleet(b, addr, "storm", stormDevices, "--duration", window.String(), "--mode", "poll", "--interval", "1h", "--keep-alive", "0s").outcome(b)
-			return float64(out.time(b, "poll").Count) / window.Seconds()
-		}
-	}
-	rate(s.addr)() // many of them are new
-	x, y, ratio := pairs(3, rate(s.addr), rate(empty))
-	t.note("devices come at once: handshakes and polls against those to an empty net/http mTLS handler", "%.0f %% (%.0f/s against %.0f/s)", 100*ratio, x, y)
-	s.stop()
 }
 
 // profile notes the locks that were waited for most, where jamesd says that.
@@ -142,11 +115,8 @@ func (s *server) profile(b *testing.B, t *table) {
 	t.note(what, "%s", strings.Join(append(top, fmt.Sprintf("in %.0f s", time.Since(s.begun).Seconds())), ", "))
 }
 
-// manyDevices is how many devices poll, stormDevices how many come at once.
-const (
-	manyDevices  = 100_000
-	stormDevices = 15_000
-)
+// manyDevices is how many devices poll.
+const manyDevices = 100_000
 
 // measurePolling starts a jamesd with a large fleet.
 func measurePolling(b *testing.B, m *machine, t *table) {
@@ -210,6 +180,7 @@ type simSample struct {
 	Seconds float64 `json:"seconds"`
 	Full    int     `json:"handshakes_full"`
 	Resumed int     `json:"handshakes_resumed"`
+	Polls   int     `json:"polls"`
 	Errors  int     `json:"errors"`
 }
 

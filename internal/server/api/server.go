@@ -11,7 +11,7 @@ import (
 
 // Limits of connections. Bodies have theirs in Options.Stall.
 const (
-	headerTimeout = 10 * time.Second // for the handshake, and for the header of a request
+	headerTimeout = 10 * time.Second // for the header of a request
 	idleTimeout   = 3 * time.Minute  // between two requests; agents poll more often than that
 	maxHeader     = 16 << 10         // bytes of a request's header
 )
