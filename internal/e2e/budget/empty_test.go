@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -58,7 +57,7 @@ func (m *machine) emptyAs(b *testing.B, way string) string {
 	b.Helper()
 	self, err := os.Executable()
 	must(b, err)
-	cmd := exec.Command(self)
+	cmd := m.server(self)
 	cmd.Env = append(os.Environ(), emptyServer+"="+m.pki, emptyWay+"="+way)
 	return start(b, cmd).line(b, `empty (\S+)`)
 }

@@ -160,6 +160,8 @@ type simOutcome struct {
 	Times []simTime   `json:"times"`
 	Waves []simWave   `json:"waves"`
 	Line  []simSample `json:"timeline"`
+	// Errors are how many there were of each kind.
+	Errors map[string]int `json:"errors"`
 }
 
 type simTime struct {

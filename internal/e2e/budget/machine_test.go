@@ -26,6 +26,7 @@ const patience = 5 * time.Minute
 type machine struct {
 	bin, pki string
 	tree     *tree // made when it is first needed
+	behind   bool  // servers give way to the fleet, as if its devices had processors of their own
 }
 
 func newMachine(b *testing.B) *machine {
@@ -117,6 +118,14 @@ type server struct {
 	admin         *client.Client
 }
 
+// server returns the command that runs a server.
+func (m *machine) server(file string, args ...string) *exec.Cmd {
+	if m.behind {
+		return exec.Command("nice", append([]string{"-n", "10", file}, args...)...)
+	}
+	return exec.Command(file, args...)
+}
+
 // jamesd starts a server on the directory db.
 func (m *machine) jamesd(b *testing.B, db string) *server {
 	b.Helper()
@@ -126,7 +135,7 @@ func (m *machine) jamesd(b *testing.B, db string) *server {
 // jamesdAt starts a server at an address.
 func (m *machine) jamesdAt(b *testing.B, addr, db string) *server {
 	b.Helper()
-	p := start(b, exec.Command(filepath.Join(m.bin, "jamesd"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--db", db, "--cache-dir", b.TempDir(),
+	p := start(b, m.server(filepath.Join(m.bin, "jamesd"), "--addr", addr, "--metrics-addr", "127.0.0.1:0", "--db", db, "--cache-dir", b.TempDir(),
 		"--poll-interval", "10m", // no device has its turn while all of them are connecting
 		"--device-requests", "0", "--device-connections", "0", // a few devices send what a fleet does
 		"--ca", m.pki+"/ca.crt", "--cert", m.pki+"/server.crt", "--key", m.pki+"/server.key"))
