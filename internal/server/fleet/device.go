@@ -15,7 +15,7 @@ type device struct {
 	desired  *james.Desired // nil for one that never had a desired state
 	digest   james.Digest   // of what it reported; zero where it is to be computed
 	seen     time.Time      // when it last polled
-	heard    uint64         // follower.begun when it last said something new
+	heard    uint64         // follower.begun when it last said something new here
 	plan     *james.Plan    // nil where it is to be computed
 	handed   james.Digest   // ID of the plan that it was handed last
 	held     *Held          // the poll that is held; nil where there is none

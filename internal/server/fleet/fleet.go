@@ -115,6 +115,7 @@ type Fleet struct {
 	o         Options
 	intervals []tagInterval
 	follower  follower
+	own       own
 	counters  counters
 	watch     watch
 	rate      rate

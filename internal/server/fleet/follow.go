@@ -67,9 +67,14 @@ func (f *Fleet) apply(changes ...store.Change) {
 		return 1
 	}
 	slices.SortStableFunc(changes, func(a, b store.Change) int { return cmp.Compare(rank(a), rank(b)) })
-	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.take(changes)
+}
+
+// take takes changes over; Fleet.mu is held.
+func (f *Fleet) take(changes []store.Change) {
+	now := f.now()
 	for _, ch := range changes {
 		f.cat.apply(ch, now)
 	}

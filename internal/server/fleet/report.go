@@ -122,16 +122,6 @@ func (f *Fleet) knows(id string, r *james.DeviceReport, digest james.Digest) boo
 	return true
 }
 
-// news notes that the device has said something new here: its row may be newer than what
-// else is known.
-func (f *Fleet) news(id string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if d := f.cat.devices[id]; d != nil {
-		d.heard = f.follower.begun.Load()
-	}
-}
-
 // surely returns the device, nil where there is none. Where it would be told to do something
 // that it may have been told to undo by another process, as it has said something new since
 // the store was looked at, that is looked at before. Fleet.mu is held, but not meanwhile.

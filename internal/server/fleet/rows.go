@@ -14,7 +14,7 @@ func remove[T any](ctx context.Context, f *Fleet, table store.Table[T], name sto
 		return nil, nil
 	})
 	if err == nil && was {
-		f.apply(store.Change{Table: name, Key: key, Seq: seq})
+		f.learn(store.Change{Table: name, Key: key, Seq: seq})
 	}
 	return was, err
 }
@@ -24,7 +24,7 @@ func remove[T any](ctx context.Context, f *Fleet, table store.Table[T], name sto
 func (f *Fleet) savePacket(ctx context.Context, key string, change func(*james.Packet) (*james.Packet, error)) (*james.Packet, error) {
 	saved, seq, err := f.o.Store.Packets().Update(ctx, key, change)
 	if err == nil {
-		f.apply(store.Change{Table: store.TablePackets, Key: key, Seq: seq, Packet: saved})
+		f.learn(store.Change{Table: store.TablePackets, Key: key, Seq: seq, Packet: saved})
 	}
 	return saved, err
 }
@@ -32,8 +32,7 @@ func (f *Fleet) savePacket(ctx context.Context, key string, change func(*james.P
 func (f *Fleet) saveDevice(ctx context.Context, id string, change func(*james.Device) (*james.Device, error)) (*james.Device, error) {
 	saved, seq, err := f.o.Store.Devices().Update(ctx, id, change)
 	if err == nil {
-		f.apply(store.Change{Table: store.TableDevices, Key: id, Seq: seq, Device: saved})
-		f.news(id)
+		f.learn(store.Change{Table: store.TableDevices, Key: id, Seq: seq, Device: saved})
 	}
 	return saved, err
 }
@@ -41,7 +40,7 @@ func (f *Fleet) saveDevice(ctx context.Context, id string, change func(*james.De
 func (f *Fleet) saveDesired(ctx context.Context, id string, change func(*james.Desired) (*james.Desired, error)) (*james.Desired, error) {
 	saved, seq, err := f.o.Store.Desired().Update(ctx, id, change)
 	if err == nil {
-		f.apply(store.Change{Table: store.TableDesired, Key: id, Seq: seq, Desired: saved})
+		f.learn(store.Change{Table: store.TableDesired, Key: id, Seq: seq, Desired: saved})
 	}
 	return saved, err
 }

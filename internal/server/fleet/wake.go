@@ -1,10 +1,6 @@
 package fleet
 
-import (
-	"runtime"
-
-	"github.com/trusch/jamesd/pkg/james"
-)
+import "github.com/trusch/jamesd/pkg/james"
 
 // wakeBatch is how many held polls are looked at without letting go of Fleet.mu, which
 // is a fraction of a millisecond.
@@ -42,7 +38,6 @@ func (f *Fleet) lookAgain() {
 			f.counters.poll(&s.resp, nil)
 			go s.h.answer(s.resp)
 		}
-		runtime.Gosched() // these are to be on their way before there are more
 	}
 }
 
