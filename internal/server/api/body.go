@@ -47,6 +47,11 @@ func (b *body) Read(p []byte) (int, error) {
 // not what is done between two reads. net/http lifts the deadline at the end of
 // the body, so it does not end the wait of a poll.
 func (b *body) receive(p []byte) (int, error) {
+	if b.brief() {
+		n, err := b.src.Read(p)
+		b.read += int64(n)
+		return n, err
+	}
 	start := time.Now()
 	b.ctl.SetReadDeadline(start.Add(b.stall - b.waited))
 	n, err := b.src.Read(p)
@@ -58,10 +63,16 @@ func (b *body) receive(p []byte) (int, error) {
 	return n, err
 }
 
+// brief reports whether the body is so short that it comes with the header, and has the
+// deadline of that: headerTimeout.
+func (b *body) brief() bool { return b.length >= 0 && b.length <= idlePoll }
+
 func (b *body) explain(err error) error {
 	switch {
 	case err == io.EOF:
 		return err
+	case errors.Is(err, os.ErrDeadlineExceeded) && b.brief():
+		return james.Errorf(james.KindInterrupted, "", "the request stalled: it did not come within %s", headerTimeout)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return james.Errorf(james.KindInterrupted, "", "the request stalled: less than %d bytes of its body came in %s", progress, b.stall)
 	case errors.Is(err, http.ErrBodyReadAfterClose):

@@ -11,7 +11,7 @@ import (
 
 // Limits of connections. Bodies have theirs in Options.Stall.
 const (
-	headerTimeout = 10 * time.Second // for the header of a request
+	headerTimeout = 10 * time.Second // for the header of a request, and a brief body
 	idleTimeout   = 3 * time.Minute  // between two requests; agents poll more often than that
 	maxHeader     = 16 << 10         // bytes of a request's header
 )
@@ -27,6 +27,7 @@ func NewServer(h http.Handler, conf *tls.Config, l logrus.FieldLogger) *http.Ser
 		TLSConfig:         conf,
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       headerTimeout, // longer bodies set their own
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		// "OPTIONS *" is no exception from having to be somebody.
