@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -166,14 +167,25 @@ func TestPanic(t *testing.T) {
 	t.Fatal("nothing was logged")
 }
 
-// TestInterrupted: a request whose body stalls is answered, not left alone.
+// TestInterrupted: a request whose body stalls is answered, not left alone. A brief one has
+// as long as its header.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *api.Options) { o.Stall = 50 * time.Millisecond })
-	stalled, end := stalling("{")
-	defer end()
-	got := w.ask(t, transport(t, "device-1"), "POST", "/v1/poll", jsonBody, stalled)
-	if got.StatusCode != http.StatusRequestTimeout || got.problem.Kind != james.KindInterrupted || got.problem.Op != "poll" {
-		t.Fatalf("got %s", got.body)
+	for _, length := range []int64{-1, 1000, 100} {
+		t.Run(strconv.FormatInt(length, 10), func(t *testing.T) {
+			t.Parallel()
+			stalled, end := stalling("{")
+			defer end()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+w.addr+"/v1/poll", stalled)
+			must(t, err)
+			req.Header, req.ContentLength = jsonBody, length
+			resp, err := transport(t, "device-1").RoundTrip(req)
+			must(t, err)
+			got := read(t, resp)
+			if got.StatusCode != http.StatusRequestTimeout || got.problem.Kind != james.KindInterrupted || got.problem.Op != "poll" {
+				t.Fatalf("got %s", got.body)
+			}
+		})
 	}
 }
