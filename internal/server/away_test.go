@@ -36,9 +36,6 @@ func TestDatabaseAway(t *testing.T) {
 	})
 	t.Run("hanging", func(t *testing.T) {
 		t.Parallel()
-		if seconds == 0 {
-			t.Skip("it takes most of a minute until all who wait have given up; make kill does it")
-		}
 		db := mongodtest.Start(t)
 		away(t, db, time.Duration(seconds)*time.Second, db.Hang, db.GoOn)
 	})

@@ -115,7 +115,9 @@ func (p *process) output() string {
 	return strings.Join(p.lines, "\n")
 }
 
-const patience = 60 * time.Second
+// patience is more than anything takes that is waited for: the calls of a database that
+// hangs take half a minute each.
+const patience = 3 * time.Minute
 
 // logged waits for the line with that message and returns its fields.
 func (p *process) logged(t testing.TB, message string) map[string]any {

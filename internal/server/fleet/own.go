@@ -45,6 +45,7 @@ func (f *Fleet) learn(ch store.Change) {
 		<-changes.known
 		return
 	}
+	defer close(changes.known) // whatever happens, as others wait for it
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.own.close()
@@ -54,5 +55,4 @@ func (f *Fleet) learn(ch store.Change) {
 			d.heard = f.follower.begun.Load()
 		}
 	}
-	close(changes.known)
 }

@@ -18,11 +18,11 @@ type appLists struct{ known map[string][]james.App }
 // sharedApps is a list of apps in a row.
 type sharedApps struct {
 	lists *appLists
-	apps  []james.App
+	into  *[]james.App
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (s *sharedApps) UnmarshalJSON(raw []byte) error {
+func (s sharedApps) UnmarshalJSON(raw []byte) error {
 	apps, ok := s.lists.known[string(raw)]
 	if !ok {
 		if err := json.Unmarshal(raw, &apps); err != nil {
@@ -30,7 +30,7 @@ func (s *sharedApps) UnmarshalJSON(raw []byte) error {
 		}
 		s.lists.add(string(raw), apps)
 	}
-	s.apps = apps
+	*s.into = apps
 	return nil
 }
 
@@ -48,10 +48,8 @@ func (l *appLists) device(r *Row) (*james.Device, error) {
 		james.Device
 		Apps sharedApps `json:"apps"` // goes before that of Device
 	}
-	row.Apps.lists = l
-	err := decodeInto(&row, r.Table, r.Key, r.JSON)
-	row.Device.Apps = row.Apps.apps
-	return &row.Device, err
+	row.Apps = sharedApps{l, &row.Device.Apps}
+	return &row.Device, decodeInto(&row, r.Table, r.Key, r.JSON)
 }
 
 func (l *appLists) desired(r *Row) (*james.Desired, error) {
@@ -59,8 +57,6 @@ func (l *appLists) desired(r *Row) (*james.Desired, error) {
 		james.Desired
 		Apps sharedApps `json:"apps"` // goes before that of Desired
 	}
-	row.Apps.lists = l
-	err := decodeInto(&row, r.Table, r.Key, r.JSON)
-	row.Desired.Apps = row.Apps.apps
-	return &row.Desired, err
+	row.Apps = sharedApps{l, &row.Desired.Apps}
+	return &row.Desired, decodeInto(&row, r.Table, r.Key, r.JSON)
 }

@@ -22,14 +22,9 @@ type yard struct {
 func newYard(t *testing.T) *yard {
 	t.Helper()
 	lot, err := parking.New()
-	if errors.Is(err, errors.ErrUnsupported) {
-		if runtime.GOOS == "linux" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	must(t, err)
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, errors.Join(err))
+	must(t, err)
 	y := &yard{lot, t, lot.Listener(inner)}
 	t.Cleanup(func() {
 		y.listener.Close()
